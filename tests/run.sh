@@ -11,7 +11,8 @@ Installs what is missing and runs every test. Missing programs are installed wit
 says what to install and fails. Nothing is skipped.
 
   --full   also the long profile: the chaos scenarios under their full load, in a release build, which takes about forty
-           minutes on two cores (tests/CHAOS.md)
+           minutes on two cores (tests/CHAOS.md), and the Swift client, which needs Swift 6.0, or root and some 4 GB of disk
+           for a Debian that has it (bindings/swift/with-swift.sh)
   --help   this text
 
 All else is what `cargo test` takes, and chooses among the tests of the workspace. The two halves of im-sdk by themselves,
@@ -130,7 +131,15 @@ int main(void) { return puts("") < 0; }'; then
         missing+=("python3 -m venv")
         packages+=(python3-venv)
     fi
+    # Where Swift is missing, its client's tests make a Debian that has it.
+    if [ "$profile" = full ] && ! has_swift && ! folder_of debootstrap >/dev/null; then
+        missing+=(debootstrap)
+        packages+=(debootstrap)
+    fi
 }
+
+# Other programs are called swift as well.
+has_swift() { swift --version 2>/dev/null | grep -Eq 'Swift version ([6-9]|[1-9][0-9])'; }
 
 # The programs alone are wanted: their packages would also start services, unless this file says no.
 policy=/usr/sbin/policy-rc.d
@@ -225,6 +234,12 @@ bindings/web/test.sh
 
 say "testing the Kotlin client"
 bindings/kotlin/test.sh
+
+# The Swift client. Its compiler is some hundred MB to get, so the short profile leaves it out.
+if [ "$profile" = full ]; then
+    say "testing the Swift client"
+    bindings/swift/test.sh
+fi
 
 # The Python package, which is built anew with the back-end half in it.
 say "testing the Python package"

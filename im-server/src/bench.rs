@@ -51,7 +51,7 @@ impl Inside {
         let key = VerificationKey::hs256("bench", &[7; 32])?;
         let mut config = ServerConfig::new("bench", TokenVerifier::new("bench", "bench", [key]));
         config.websocket = Some(([127, 0, 0, 1], 0).into());
-        // No device is there to be heard, and no route to be found.
+        // These connections have no device that could send, and their routes are never looked up.
         config.heartbeat = LONG;
         config.route_audit = LONG;
         let server = Server::start(config, Cluster::embedded()).await?;

@@ -1,4 +1,4 @@
-//! What the parts of one running server share.
+//! State shared by the parts of one running server.
 
 use std::{
     sync::Arc,
@@ -21,11 +21,11 @@ use crate::{
     upstream::Upstream,
 };
 
-/// How long after a rollback new connections are asked to compare their logs. Devices that lost their connection in a failover are
-/// back by then, or come with a cursor from before it.
+/// The time after a rollback for which new connections are asked to compare their logs. Devices that lost their connection in the
+/// failover are back by then, or come with a cursor from before it.
 const ROLLBACK_MEMORY: Duration = Duration::from_secs(60);
 
-/// See the module's description.
+/// State shared by the parts of one running server.
 #[derive(Debug)]
 pub(crate) struct ServerContext {
     pub(crate) id: ServerId,
@@ -38,27 +38,27 @@ pub(crate) struct ServerContext {
     pub(crate) admission: Arc<Admission>,
     pub(crate) rejections: RejectionLog,
     pub(crate) throttles: Arc<LogThrottles>,
-    /// The addresses that devices are told.
+    /// The addresses announced to devices.
     pub(crate) endpoints: Vec<String>,
     /// Owns every connection's task.
     pub(crate) tasks: TaskTracker,
     pub(crate) store_epoch: Mutex<StoreEpoch>,
 }
 
-/// The life of the route store that a server last saw. It passes from a server that has stopped to the one that replaces it, by
-/// [`Server::start_replacing`].
+/// The incarnation of the route store that a server last saw. [`Server::start_replacing`] passes it from a server that has stopped to
+/// the one that replaces it.
 ///
 /// [`Server::start_replacing`]: crate::Server::start_replacing
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreEpoch {
-    /// The store's own name for this life.
+    /// The store's own name of this incarnation.
     pub(crate) incarnation: String,
-    /// When the server noticed that the store had begun another life.
+    /// The time at which the server noticed a new incarnation.
     pub(crate) rolled_back_at: Option<Instant>,
 }
 
 impl ServerContext {
-    /// Returns the cluster's time since the Unix epoch, or this machine's as long as that is unknown.
+    /// Returns the cluster's time since the Unix epoch, or this machine's while the cluster's is unknown.
     pub(crate) fn now(&self) -> Duration {
         let here = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         self.cluster.clock().now_ms().map_or_else(here, Duration::from_millis)
@@ -72,24 +72,24 @@ impl ServerContext {
         *self.store_epoch.lock() = epoch;
     }
 
-    /// Notes that the route store has begun another life, with which logs may have been rolled back.
+    /// Notes a new incarnation of the route store; logs may have been rolled back with it.
     pub(crate) fn note_rollback(&self, incarnation: String) {
         self.set_store_epoch(StoreEpoch { incarnation, rolled_back_at: Some(Instant::now()) });
     }
 
-    /// Returns whether there was a rollback a moment ago. A device that connects now may not know of it.
+    /// Returns whether a rollback happened within [`ROLLBACK_MEMORY`]. A device that connects now may not know of it.
     pub(crate) fn was_rolled_back(&self) -> bool {
         let at = self.store_epoch.lock().rolled_back_at;
         self.downstream.sync_hints.are_comparing() || at.is_some_and(|at| at.elapsed() < ROLLBACK_MEMORY)
     }
 
-    /// Removes a connection's route if it is still this one. Returns `true` if it was: then the device is offline.
+    /// Removes a connection's route if it is still this one. Returns whether it was: the device is then offline.
     pub(crate) async fn release_route(&self, connection: &Connection) -> bool {
         let route = Route { server: self.id.clone(), connection: connection.id };
         let routes = self.cluster.routes();
         let released = routes.release(&connection.user, &connection.device, &route).await;
         released.unwrap_or_else(|error| {
-            // Back ends learn from the next delivery that it leads nowhere.
+            // Backends learn from their next delivery that the route is stale.
             if let Some(count) = self.throttles.release_failed.note() {
                 tracing::warn!(user = %connection.user, count, %error, "cannot release a route");
             }

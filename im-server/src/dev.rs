@@ -16,14 +16,14 @@ use crate::config::{DEV_SECRET, ServerConfig};
 
 /// The key id in development tokens.
 pub const KEY_ID: &str = "dev";
-/// The secret of development tokens. Everybody knows it: never configure it for a server that others can reach.
+/// The secret of development tokens. It is public: never configure it for a server that others can reach.
 pub const SECRET: &str = DEV_SECRET;
 /// The issuer of development tokens.
 pub const ISSUER: &str = "im-dev";
 /// The audience of development tokens.
 pub const AUDIENCE: &str = "im";
 
-/// How long a development token is valid.
+/// The lifetime of a development token.
 const TOKEN_TTL: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The WebSocket port of `im-server --dev`.
@@ -41,9 +41,9 @@ pub fn config() -> Result<ServerConfig, KeyError> {
     let mut config = ServerConfig::new("dev", TokenVerifier::new(ISSUER, AUDIENCE, [key]));
     config.websocket = Some(([127, 0, 0, 1], WEBSOCKET_PORT).into());
     config.quic = Some(([127, 0, 0, 1], QUIC_PORT).into());
-    // Developers of clients want to know.
+    // Developers of clients want to see the reason.
     config.explain_refusals = true;
-    // Nobody waits for a development server to end.
+    // A development server need not wait for its devices.
     config.drain_grace = Duration::from_secs(1);
     Ok(config)
 }
@@ -57,7 +57,7 @@ pub fn token(user: &UserId) -> Result<String, MintError> {
     TokenMinter::new(key, ISSUER, AUDIENCE).mint(user, TOKEN_TTL)
 }
 
-/// A backend that passes everything on.
+/// A backend that relays every message.
 #[derive(Debug)]
 pub struct Relay {
     _service: Service,
@@ -86,7 +86,7 @@ impl Relay {
     }
 }
 
-/// Lets everybody do everything: developers of clients need no rules.
+/// Allows everything: developers of clients need no rules.
 struct Everybody;
 
 impl Handler for Everybody {

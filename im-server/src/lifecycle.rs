@@ -1,6 +1,6 @@
 //! The phases of a server's run: it holds a lease, drains, becomes unreachable, and has stopped.
 //!
-//! Tasks wait for the tokens; nothing here acts by itself.
+//! Tasks wait for the tokens. This module starts nothing by itself.
 
 use std::{
     sync::{
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StopReason {
-    /// The server's lease ran out, so its devices counted as offline. [`Server::start_replacing`] starts a new server, which gets a new
+    /// The server's lease ran out, so its devices counted as offline. [`Server::start_replacing`] starts a new server under a new
     /// id.
     ///
     /// [`Server::start_replacing`]: crate::Server::start_replacing
@@ -28,14 +28,14 @@ pub enum StopReason {
     BusClosed,
 }
 
-/// See the module's description.
+/// The tokens of the phases, and the lease's end.
 #[derive(Debug)]
 pub(crate) struct Lifecycle {
-    /// Cancelled when no new connections are taken.
+    /// Cancelled when the server takes no more connections.
     pub(crate) draining: CancellationToken,
     /// Cancelled when the routes of channels are to be removed.
     pub(crate) leaving_channels: CancellationToken,
-    /// Cancelled when the run is over, which ends its tasks.
+    /// Cancelled when the run is over; this ends its tasks.
     pub(crate) stopped: CancellationToken,
     /// Cancelled when the route store has said that the lease is over.
     pub(crate) lease_lost: CancellationToken,
@@ -43,7 +43,7 @@ pub(crate) struct Lifecycle {
     pub(crate) unreachable: CancellationToken,
     stop_reason: OnceLock<StopReason>,
     drain_announced: AtomicBool,
-    /// The time until which the lease surely runs, by a clock that goes on while the process is frozen.
+    /// The time until which the lease is certainly valid, by a clock that also advances while the process is frozen.
     leased_until: Mutex<Instant>,
 }
 
@@ -61,7 +61,7 @@ impl Lifecycle {
         }
     }
 
-    /// Returns whether this server may still write routes. Without its lease, it could overwrite those that others own.
+    /// Returns whether this server may still write routes. Without its lease, it could overwrite routes that others own.
     pub(crate) fn holds_lease(&self) -> bool {
         Instant::now() < *self.leased_until.lock()
     }
@@ -76,13 +76,13 @@ impl Lifecycle {
         Instant::now().checked_duration_since(until)
     }
 
-    /// Notes that backends cannot reach this server's devices any more. The first reason stays.
+    /// Notes that backends cannot reach this server's devices any more. The first reason is kept.
     pub(crate) fn become_unreachable(&self, reason: StopReason) {
         let _ = self.stop_reason.set(reason);
         self.unreachable.cancel();
     }
 
-    /// Returns why the run stops, once `unreachable` is cancelled.
+    /// Returns the reason for the stop, once `unreachable` is cancelled.
     pub(crate) fn stop_reason(&self) -> StopReason {
         self.stop_reason.get().copied().unwrap_or(StopReason::LeaseLost)
     }

@@ -69,10 +69,10 @@ fn start_logging(arguments: &Arguments) {
         _ = arguments;
         false
     };
-    // The server itself logs what the NATS library logs at `info`, with the address.
+    // The server itself logs the events of the NATS library at `info`, with the address.
     let default = if is_dev { "im_server=debug,im_sdk=info" } else { "info,async_nats=warn" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    // Colours are for people; files and collectors get text.
+    // Colours are for terminals; files and collectors get plain text.
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
@@ -80,8 +80,8 @@ fn start_logging(arguments: &Arguments) {
     tracing_subscriber::registry().with(filter).with(may_be_logged).with(lines).init();
 }
 
-/// Returns whether lines of a target may be logged, whatever RUST_LOG says. At their lowest levels, libraries log the bytes that they
-/// send and receive, which are people's messages.
+/// Returns whether messages of a target may be logged, whatever RUST_LOG says. At their lowest levels, libraries log the bytes that
+/// they send and receive, which are users' messages.
 fn may_be_logged(target: &str, level: Level) -> bool {
     level <= Level::INFO || target.starts_with("im_server") || target.starts_with("im_sdk")
 }
@@ -98,7 +98,7 @@ async fn run(arguments: &Arguments, mut signals: Signals) -> Result<(), Failure>
     for warning in config_warnings(&config).into_iter().chain(fit_fd_limit(&mut config)) {
         tracing::warn!("{warning}");
     }
-    // What is wrong here is told also while Redis or NATS is away.
+    // Configuration errors are reported even while Redis or NATS is unavailable.
     Server::check(&config)?;
     let cluster = tokio::select! {
         cluster = Cluster::connect_server(cluster) => cluster?,

@@ -24,7 +24,7 @@ pub(crate) fn register_with(registry: &Arc<Registry>, user: &str, outbox: Outbox
     registry.register(user, device, u64::MAX, outbox).unwrap()
 }
 
-/// Creates a connection in a registry of its own.
+/// Creates a connection in its own registry.
 pub(crate) fn connection() -> Registration {
     register(&Arc::new(Registry::new(1, 7)))
 }

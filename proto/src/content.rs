@@ -169,6 +169,27 @@ impl Content {
             _ => false,
         })
     }
+
+    /// Adds empty mentions if there are none, but unknown fields inside of mentions, which are written only with mentions.
+    pub fn keep_unknown_mentions(&mut self) {
+        let is_unknown = || nested::without(&self.unknown, |tag| tag == MENTIONS).len() < self.unknown.len();
+        if self.mentions.is_none() && !self.unknown.is_empty() && is_unknown() {
+            self.mentions = Some(Box::default());
+        }
+    }
+
+    /// Removes the unknown fields inside of a body or a quote, which a reader dropped as invalid. Writing would drop them too, so what
+    /// was read equals what is read again.
+    pub fn remove_unknown(&mut self, in_body: bool, in_quote: bool) {
+        let kept = nested::without(&self.unknown, |tag| match tag {
+            1..=10 | 15 => in_body,
+            QUOTE => in_quote,
+            _ => false,
+        });
+        if let Cow::Owned(kept) = kept {
+            self.unknown = kept;
+        }
+    }
 }
 
 impl Body {

@@ -48,6 +48,7 @@ impl Machine {
             "bin",
             "bindings/kotlin",
             "bindings/python",
+            "bindings/swift",
             "bindings/web",
             "tests",
             "usr/sbin",
@@ -75,7 +76,9 @@ impl Machine {
         for program in ["npm", "chromium", "firefox-esr", "javac", "java", "mvn"] {
             machine.program(&format!("bin/{program}"), "");
         }
-        for script in ["bindings/web/test.sh", "bindings/kotlin/test.sh", "bindings/python/test.sh"] {
+        machine.program("bin/swift", "echo 'Swift version 6.0.3 (swift-6.0.3-RELEASE)'");
+        let languages = ["web", "kotlin", "swift", "python"].map(|name| format!("bindings/{name}/test.sh"));
+        for script in &languages {
             machine.program(script, &format!(r#"echo {script} >>"$ROOT/log""#));
         }
         machine.program("bin/redis-server", REDIS);
@@ -197,6 +200,23 @@ fn the_full_profile_runs_the_long_scenarios_too() {
     let log = machine.log();
     assert!(log.contains("cargo build --locked --release -p im-server -p im-tests --bins\n"), "{log}");
     assert!(log.contains("cargo test --locked --release -p im-tests --test chaos\n"), "{log}");
+    assert!(log.contains("bindings/web/test.sh\nbindings/kotlin/test.sh\nbindings/swift/test.sh\nbindings/python/test.sh\n"), "{log}");
+}
+
+#[test]
+fn the_full_profile_alone_needs_swift_or_what_gets_it() {
+    for other in ["echo 'Swift version 5.10.1'", "echo 'python-swiftclient 4.1.0'", "exit 1"] {
+        let machine = Machine::new();
+        machine.program("bin/swift", other);
+        machine.program("bin/id", "echo 1000");
+        assert_eq!(machine.run(&[]).code, Some(0));
+        let ran = machine.run(&["--full"]);
+        let told = "missing: debootstrap\n\
+                    install them first, on Debian or Ubuntu: sudo apt-get install debootstrap\n";
+        assert_eq!((ran.code, ran.err.as_str()), (Some(1), told));
+        machine.program("usr/sbin/debootstrap", "");
+        assert_eq!(machine.run(&["--full"]).code, Some(0));
+    }
 }
 
 #[test]

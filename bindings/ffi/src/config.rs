@@ -9,7 +9,7 @@ use im_sdk::{
 
 use crate::{
     OpenError,
-    token::{EndpointProvider, Foreign, TokenProvider},
+    token::{EndpointProvider, Foreign, TokenProvider, parse_endpoints},
 };
 
 /// Configuration of a client.
@@ -78,10 +78,6 @@ impl ClientConfig {
         config.new_login = self.new_login;
         Ok(config)
     }
-}
-
-pub(crate) fn parse_endpoints(endpoints: &[String]) -> Result<Vec<im_sdk::Endpoint>, OpenError> {
-    endpoints.iter().map(|text| text.parse().map_err(OpenError::invalid)).collect()
 }
 
 fn set<T>(field: &mut T, given: Option<T>) {

@@ -2,7 +2,7 @@
 
 mod convert;
 
-use crate::{Client, Position, ReceivedMessage, RequestError};
+use crate::ReceivedMessage;
 
 /// The receiver of a message, which also names the conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, uniffi::Enum)]
@@ -208,48 +208,5 @@ impl MarkError {
             Self::Closed { .. } => "closed",
         };
         code.to_owned()
-    }
-}
-
-#[uniffi::export]
-impl Client {
-    /// Returns the user's conversations from `skip` on: pinned ones first, then by their last messages. `limit` 0 is as many as the
-    /// back end likes to send; it may always send fewer than asked for.
-    ///
-    /// # Errors
-    /// [`RequestError`].
-    pub async fn conversations(&self, skip: u32, limit: u32) -> Result<ConversationPage, RequestError> {
-        Ok(self.inner.conversations(skip, limit).await?.into())
-    }
-
-    /// Tells who has read a message of a channel, by its place: how many, and up to `limit` names.
-    ///
-    /// # Errors
-    /// [`RequestError`].
-    pub async fn readers(&self, channel: String, seq: u64, limit: u32) -> Result<Readers, RequestError> {
-        Ok(self.inner.readers(channel, seq, limit).await?.into())
-    }
-
-    /// Everything in a conversation up to a position, as it came with its last message, was read. Returns at once;
-    /// `ConversationsChanged` tells when it stands.
-    ///
-    /// # Errors
-    /// [`MarkError`].
-    pub async fn mark_read(&self, conversation: Recipient, position: Position) -> Result<(), MarkError> {
-        let invalid = || MarkError::InvalidId { reason: "the position names no log".to_owned() };
-        let position = position.parse().ok_or_else(invalid)?;
-        Ok(self.inner.mark_read(conversation.parse()?, &position).await?)
-    }
-
-    /// Pins, mutes, hides or deletes a conversation, or keeps a draft. Returns at once, as `mark_read` does.
-    ///
-    /// # Errors
-    /// [`MarkError`].
-    pub async fn set_conversation(
-        &self,
-        conversation: Recipient,
-        change: ConversationChange,
-    ) -> Result<(), MarkError> {
-        Ok(self.inner.set_conversation(conversation.parse()?, change.parse()).await?)
     }
 }

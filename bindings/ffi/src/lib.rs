@@ -15,7 +15,6 @@
 
 #[cfg(feature = "backend")]
 mod backend;
-mod change;
 mod client;
 #[cfg(feature = "python")]
 mod compact;
@@ -25,7 +24,6 @@ mod conversation;
 mod error;
 mod event;
 mod history;
-mod list;
 mod log;
 mod message;
 mod room;
@@ -46,7 +44,10 @@ pub use self::backend::{
 #[cfg(feature = "python")]
 pub use self::compact::CompactEvents;
 pub use self::{
-    client::{Client, Published},
+    client::{
+        Client,
+        list::{ConversationList, Unread},
+    },
     config::{ClientConfig, Terminal, Trust},
     content::{
         Amended, Body, Card, ChangeKind, Content, File, ForwardSource, ForwardedEntry, Image, Location,
@@ -62,7 +63,6 @@ pub use self::{
         Conversation, FoundPage, HistoryPage, HistoryQuery, HistoryRange, Kind, RequestError, Search,
         SearchPlace,
     },
-    list::{ConversationList, Unread},
     log::{LogLevel, LogRecord, LogSink, set_log_sink},
     message::{
         MessageRef, Position, ReceivedMessage, ResetReason, Transport, forward_message, message_ref,
@@ -70,7 +70,7 @@ pub use self::{
     },
     room::{CallStep, JoinedRoom, ReceivedSignal, RoomLeftCause, Signal, TerminalPresence, UserPresence},
     runtime::shutdown,
-    send::{SendFailure, SendHandle, SendState, UnsettledSend},
+    send::{Published, SendFailure, SendHandle, SendState, UnsettledSend},
     timeline::{Reaction, ShownMessage, Timeline},
     token::{EndpointProvider, TokenProvider, TokenRequest},
 };

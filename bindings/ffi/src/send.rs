@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use im_sdk::client as sdk;
 
-use crate::{Content, PublishError, Published, Recipient, RefusalKind, SendError};
+use crate::{Content, PublishError, Recipient, RefusalKind, SendError};
 
 /// A message that the client has taken, and its outcome. Dropping it does not cancel the send.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Object)]
@@ -86,6 +86,22 @@ impl From<&sdk::PublishError> for SendFailure {
         };
         let (code, reason) = (error.code().to_owned(), error.to_string());
         Self { code, reason, kind, rule_code, retryable: error.is_retryable() }
+    }
+}
+
+/// The answer of the back end that took a message.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct Published {
+    /// The id that the message got. None: the back end handled it without sending a message.
+    pub message_id: Option<u64>,
+    /// The application's own answer, often empty.
+    pub answer: Vec<u8>,
+}
+
+impl From<sdk::Published> for Published {
+    fn from(published: sdk::Published) -> Self {
+        let message_id = published.message_id.map(|id| id.as_u64());
+        Self { message_id, answer: published.answer.into() }
     }
 }
 

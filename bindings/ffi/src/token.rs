@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use im_sdk::client as sdk;
 
-use crate::{TokenError, config::parse_endpoints};
+use crate::{OpenError, TokenError};
 
 /// Why the client asks for a token.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
@@ -74,4 +74,8 @@ impl From<sdk::TokenRequest> for TokenRequest {
             _ => Self::Reconnect,
         }
     }
+}
+
+pub(crate) fn parse_endpoints(endpoints: &[String]) -> Result<Vec<im_sdk::Endpoint>, OpenError> {
+    endpoints.iter().map(|text| text.parse().map_err(OpenError::invalid)).collect()
 }

@@ -380,9 +380,23 @@ export class Client {
     const bytes = encode("Content", typeof content === "string" ? { text: { text: content } } : content);
     checkSend(to, bytes);
     const localId = await this.#append(keyOf(to), bytes);
-    const waiting = this.#await(localId);
+    const sent = this.#sent(localId, to);
     this.#link.pull();
-    return { localId, to, outcome: () => waiting.promise, discard: () => this.discard(localId) };
+    return sent;
+  }
+
+  /**
+   * Sends anew what has failed, as a new message at the end of its conversation, and forgets the failed one. Returns `undefined` where
+   * nothing failed under this local id. A message that is retried, restored from a backup and retried again arrives once.
+   *
+   * @throws {@link ImError} with the code `store` or `closed`: it stays failed.
+   */
+  async retry(localId: number): Promise<SentMessage | undefined> {
+    if (this.#closed) throw new ImError("closed", "the message was not taken: the client is closed");
+    const retry = await this.#link.retry(localId).catch((error: unknown) => {
+      throw storeError(error);
+    });
+    return retry && this.#sent(retry.localId, conversationOf(retry.to));
   }
 
   /** Forgets a send that waits or that failed. Returns `false` if it may have arrived already, or is unknown. */
@@ -516,6 +530,11 @@ export class Client {
       }
       return this.#store.append(to, content);
     }
+  }
+
+  #sent(localId: number, to: Conversation): SentMessage {
+    const waiting = this.#await(localId);
+    return { localId, to, outcome: () => waiting.promise, discard: () => this.discard(localId) };
   }
 
   #request(question: Question): Promise<Response> {

@@ -8,7 +8,7 @@ import type { ClientEvent, ConnectionState } from "./events.js";
 import type { Conversation, Position } from "./ids.js";
 import type { Response, Signal } from "./proto.js";
 import type { Socket, SocketFactory } from "./socket.js";
-import type { Saved, Store } from "./store/store.js";
+import type { Saved, SavedPublish, Store } from "./store/store.js";
 
 /** Thrown by a token provider when there will be no token, as the user has logged out. The client stops. */
 export class SignedOutError extends Error {
@@ -45,6 +45,8 @@ export interface Link {
   mark(to: Conversation, change: ConversationChange): Promise<void>;
   signal(signal: Init<Signal>): Promise<boolean>;
   discard(localId: number): Promise<boolean>;
+  /** Replaces a failed send by a new one, which is pulled. */
+  retry(localId: number): Promise<SavedPublish | undefined>;
   queued(): Promise<QueuedSend[]>;
   close(timeoutMs: number): Promise<void>;
 }
@@ -142,6 +144,14 @@ export class Engine implements Link {
     const gone = this.#do(() => this.#core.discard(localId));
     if (gone) await this.#saved();
     return gone;
+  }
+
+  async retry(localId: number): Promise<SavedPublish | undefined> {
+    // The store learns of failures behind the application.
+    await this.#saved();
+    const retry = await this.#config.store.retry(localId);
+    if (retry) this.pull();
+    return retry;
   }
 
   queued(): Promise<QueuedSend[]> {

@@ -14,7 +14,7 @@ import { CloseCode, ImError, type Refusal } from "./errors.js";
 import type { ClientEvent, ConnectionState } from "./events.js";
 import type { Conversation, LogName, Position } from "./ids.js";
 import type { Response, Signal } from "./proto.js";
-import { randomDeviceId, type Saved, type Store } from "./store/store.js";
+import { randomDeviceId, type Saved, type SavedPublish, type Store } from "./store/store.js";
 
 /** A channel between tabs, such as a `BroadcastChannel`. */
 export interface TabChannel {
@@ -73,7 +73,7 @@ type Call =
   | { readonly method: "request"; readonly question: Question }
   | { readonly method: "mark"; readonly to: Conversation; readonly change: ConversationChange }
   | { readonly method: "signal"; readonly signal: Init<Signal> }
-  | { readonly method: "discard"; readonly localId: number }
+  | { readonly method: "discard" | "retry"; readonly localId: number }
   | { readonly method: "queued" | "ping" };
 
 interface PackedError {
@@ -200,6 +200,10 @@ export class TabLink implements Link {
 
   discard(localId: number): Promise<boolean> {
     return this.#call({ method: "discard", localId }) as Promise<boolean>;
+  }
+
+  retry(localId: number): Promise<SavedPublish | undefined> {
+    return this.#call({ method: "retry", localId }) as Promise<SavedPublish | undefined>;
   }
 
   queued(): Promise<QueuedSend[]> {
@@ -390,6 +394,8 @@ export class TabLink implements Link {
         return engine.signal(call.signal);
       case "discard":
         return engine.discard(call.localId);
+      case "retry":
+        return engine.retry(call.localId);
       case "queued":
         return (await engine.queued()).map((one) => ({ ...one, error: one.error && pack(one.error) }));
       case "request":

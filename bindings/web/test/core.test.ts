@@ -242,6 +242,48 @@ test("what a backup held is sent under its number, and may have arrived if that 
   assert.deepEqual(failed.map((event) => event.type === "send_failed" && [event.localId, event.error.code]).sort(), [[2, "unconfirmed"], [3, "unconfirmed"], [restored.core.lastLocalId, "refused"]].sort());
 });
 
+test("what failed is retried under one number, before a restore and after it", async () => {
+  const store = new MemoryStore();
+  const refused = { refused: { kind: RefusalKind.TooMany, reason: "too many" } };
+  const first = await publishes(store, () => refused, "one");
+  assert.equal(first.events[0]?.type, "send_failed");
+  const backup = await store.load();
+  const retries: unknown[][] = [];
+  for (const copy of [store, new MemoryStore(backup)]) {
+    const retry = await copy.retry(1);
+    assert.ok(retry);
+    const later = await publishes(copy, () => accepted, "two");
+    assert.deepEqual(later.sent.map(({ content }) => content?.text?.text), ["one", "two"], "in their order");
+    retries.push([later.sent[0]?.number, later.sent[0]?.installation, later.sent[0]?.content]);
+    assert.notEqual(later.sent[0]?.number, first.sent[0]?.number, "an answer that is late is not for the retry");
+    assert.deepEqual(later.core.queued(), []);
+    assert.deepEqual((await copy.load()).outbox, []);
+  }
+  assert.deepEqual(retries[0], retries[1]);
+  assert.ok((await store.load()).nextNumber < 10_000, "the numbers of retries are apart");
+});
+
+test("a retry that was saved and not answered travels again, and is no failure any more", async () => {
+  const store = new MemoryStore();
+  await publishes(store, () => ({ refused: { kind: RefusalKind.TooMany, reason: "too many" } }), "one");
+  const { core, connect } = await rig(store);
+  connect(0);
+  await store.retry(1);
+  core.handleSends(await store.appended(core.lastLocalId));
+  assert.deepEqual(core.queued().map(({ state }) => state), ["pending"]);
+  const batch = core.pollSave();
+  assert.ok(batch);
+  await store.save(batch);
+  core.handleSaved(0);
+  const sentOf = (bytes: Uint8Array | undefined): unknown => bytes && [...decodeFrames(bytes, 65536)].map(({ publish }) => [publish?.number, publish?.installation]);
+  const travelled = sentOf(core.pollTransmit(0));
+  assert.ok(travelled);
+  const { outbox } = await store.load();
+  assert.deepEqual(outbox.map(({ number, installation }) => [number, installation]), travelled, "a later process sends it under the same number");
+  const later = await rig(store);
+  assert.deepEqual(later.core.queued().map(({ state }) => state), ["sent"]);
+});
+
 test("a store opens the origins that it has sealed, and no others", () => {
   const key = 0x0123456789abcdefn;
   const seen = new Set<bigint>();

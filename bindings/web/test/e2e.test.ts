@@ -179,6 +179,11 @@ test("what the back end refuses is told with its reason, and stays until it is d
   const sent = await quinn.client.send({ channel: "not-a-member" }, "let me in");
   await assert.rejects(sent.outcome(), (error: unknown) => error instanceof ImError && error.code === "refused" && error.refusal?.code === -1);
   assert.deepEqual((await quinn.client.queued()).map(({ state }) => state), ["failed"]);
-  assert.equal(await quinn.client.discard(sent.localId), true);
+  const retry = await quinn.client.retry(sent.localId);
+  assert.ok(retry);
+  await assert.rejects(retry.outcome(), (error: unknown) => error instanceof ImError && error.code === "refused");
+  assert.deepEqual((await quinn.client.queued()).map(({ localId, state }) => [localId, state]), [[retry.localId, "failed"]], "in the place of the first");
+  assert.equal(await quinn.client.retry(sent.localId), undefined, "it is not there any more");
+  assert.equal(await quinn.client.discard(retry.localId), true);
   assert.deepEqual(await quinn.client.queued(), []);
 });

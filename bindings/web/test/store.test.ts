@@ -71,6 +71,21 @@ for (const make of [() => memory, indexedDb]) {
     assert.deepEqual((await store.load()).outbox[0]?.failure, failure);
   });
 
+  test(`${name}: what failed gives place to its retry, once`, async () => {
+    const kind = make();
+    let store = await kind.open();
+    await store.append("@bob", bytes("1"));
+    await store.append("@bob", bytes("2"));
+    const failure = { code: "refused", message: "no" } as const;
+    await store.save({ ...NOTHING, put: [{ localId: 1, number: 0, installation: 7n, to: "@bob", content: bytes("1"), failure }] });
+    const retry = { localId: 3, number: 0, installation: 7n, retries: 1, to: "@bob", content: bytes("1") };
+    assert.deepEqual(await store.retry(1), retry);
+    assert.equal(await store.retry(1), undefined, "it is gone");
+    assert.equal(await store.retry(2), undefined, "it has not failed");
+    store = await kind.reopen(store);
+    assert.deepEqual((await store.load()).outbox.map(({ localId, retries }) => [localId, retries]), [[2, undefined], [3, 1]]);
+  });
+
   test(`${name}: a store that is loaded again skips some ids, and keeps installations`, async () => {
     const kind = make();
     let store = await kind.open();

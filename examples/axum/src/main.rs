@@ -1,6 +1,6 @@
 //! `cargo run -p axum-chat`
 //!
-//! A shop's back end: an HTTP API (axum), its own tables (SQLite), and chat. One process, nothing to install.
+//! A shop's backend: an HTTP API (axum), its own tables (SQLite), and chat. One process, nothing to install.
 //!
 //! ```sh
 //! curl -X POST http://127.0.0.1:8080/signup/alice                                      # a key, which stands for a password
@@ -99,7 +99,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     config.websocket = Some(arguments.devices);
     let server = Server::start(config, cluster.clone()).await?;
 
-    // The back end. Messages are archived: history reaches back for ever, and a message is found by its id.
+    // The backend. Messages are archived: history reaches back for ever, and a message is found by its id.
     let store = format!("sqlite:{}", data("messages.db").display());
     let store = Arc::new(SqlMessageStore::connect(&store).await?);
     // The shop's own messages stand in a conversation, and count as unread.
@@ -144,7 +144,7 @@ impl IntoResponse for Failure {
     }
 }
 
-/// Errors of the database and of the SDK are for the log.
+/// Logs errors of the database and of the SDK, and answers with a general failure.
 impl<E: std::error::Error> From<E> for Failure {
     fn from(error: E) -> Self {
         tracing::error!(%error, "request failed");
@@ -352,14 +352,14 @@ impl Tables {
         query.fetch_all(&self.0).await
     }
 
-    /// Whether each has said so of the other.
+    /// Returns `true` if each user has requested the other's friendship.
     async fn are_friends(&self, one: &UserId, other: &UserId) -> Result<bool, sqlx::Error> {
         let select = "SELECT user FROM friends WHERE (user, friend) IN (VALUES (?1, ?2), (?2, ?1))";
         Ok(self.column(select, &[one.as_str(), other.as_str()]).await?.len() == 2)
     }
 }
 
-/// The members of groups, which the SDK reads wherever it needs them.
+/// The members of groups, which the SDK reads when it needs them.
 #[im_sdk::async_trait]
 impl MemberTables for Tables {
     async fn channels(&self, user: &UserId) -> Result<Vec<ChannelId>, MembersError> {
@@ -388,7 +388,7 @@ impl MemberTables for Tables {
     }
 }
 
-/// A key as it is kept.
+/// Returns a key as it is stored.
 fn hash(key: &str) -> String {
     let digest = digest::digest(&digest::SHA256, key.as_bytes());
     digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()

@@ -22,7 +22,7 @@ use im_sdk::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// The time that anything may take.
+/// The time limit of every wait.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The program, killed when dropped.
@@ -48,7 +48,7 @@ impl Shop {
         shop
     }
 
-    /// Waits for a line that begins so; returns the rest of it.
+    /// Waits for a line with this beginning. Returns the rest of it.
     fn line(&self, start: &str) -> String {
         loop {
             let line = self.lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no line {start:?}"));
@@ -58,7 +58,7 @@ impl Shop {
         }
     }
 
-    /// Sends a request; returns the status and the body, `null` where it is empty.
+    /// Sends a request. Returns the status and the body, `null` if it is empty.
     fn ask(&self, method: &str, path: &str, key: &str) -> (u16, Value) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -89,7 +89,7 @@ impl Shop {
         page["messages"].as_array().unwrap().iter().map(text).collect()
     }
 
-    /// Connects a device, with what the login answers.
+    /// Connects a device with the token and the endpoints of a login.
     async fn device(&self, key: &str) -> Client {
         let login = self.ok("POST", "/login", key);
         let endpoints = login["endpoints"].as_array().unwrap().iter();
@@ -101,7 +101,7 @@ impl Shop {
         client
     }
 
-    /// Ends it as Ctrl-C does.
+    /// Ends the program as Ctrl-C does.
     fn interrupt(mut self) {
         kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
         let since = Instant::now();
@@ -115,13 +115,13 @@ impl Shop {
 
 impl Drop for Shop {
     fn drop(&mut self) {
-        // It may have ended.
+        // It may have ended already.
         _ = self.child.kill();
         _ = self.child.wait();
     }
 }
 
-/// Waits for an event of which `wanted` makes something.
+/// Waits for an event that `wanted` accepts.
 async fn wait<T>(client: &Client, what: &str, wanted: impl Fn(Event) -> Option<T>) -> T {
     let looking = async {
         loop {
@@ -135,7 +135,7 @@ async fn wait<T>(client: &Client, what: &str, wanted: impl Fn(Event) -> Option<T
     tokio::time::timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("waited in vain: {what}"))
 }
 
-/// Waits for a message, and acknowledges it.
+/// Waits for a message and acknowledges it.
 async fn message(client: &Client) -> ReceivedMessage {
     let message = wait(client, "a message", |event| match event {
         Event::Message(message) => Some(message),
@@ -162,7 +162,7 @@ async fn two_users_meet_and_talk() {
     let data = tempfile::tempdir().unwrap();
     let shop = Shop::start(data.path());
 
-    // Sign-up: a key, and a welcome that counts.
+    // Sign-up: a key, and a welcome that counts as unread.
     let (alice_key, bob_key, carol_key) = (shop.sign_up("alice"), shop.sign_up("bob"), shop.sign_up("carol"));
     assert_eq!(shop.ask("POST", "/signup/alice", "").0, 409, "the name is taken");
     assert_eq!(shop.ask("POST", "/signup/shop", "").0, 409, "the name is the shop's own");
@@ -171,7 +171,7 @@ async fn two_users_meet_and_talk() {
     assert_eq!(shop.ok("GET", "/unread", &alice_key)["unread"], 1);
     assert_eq!(shop.texts("user=shop", &alice_key), ["Welcome, alice!"]);
 
-    // Only friends reach each other, and both have to say so.
+    // Only friends reach each other, and both have to agree.
     let (alice, bob) = (shop.device(&alice_key).await, shop.device(&bob_key).await);
     let refused = alice.send(user("bob"), Content::text("hi")).outcome().await.unwrap_err();
     assert_eq!(
@@ -186,7 +186,7 @@ async fn two_users_meet_and_talk() {
     message(&alice).await;
     assert_eq!(shop.ask("PUT", "/friends/nobody", &alice_key).0, 404);
 
-    // They talk; the rule for words holds for edits too.
+    // They talk. The rule for words applies to edits too.
     let sent = alice.send(user("bob"), Content::text("lunch?")).outcome().await.unwrap().message_id.unwrap();
     let received = message(&bob).await;
     assert_eq!((received.content.as_text(), received.from), (Some("lunch?"), Some(user("alice"))));
@@ -199,7 +199,7 @@ async fn two_users_meet_and_talk() {
     // Bob has not read it: he is notified, with the sum of what is unread. Alice has read her own.
     assert_eq!(shop.line("push to "), "bob: \"lunch?\" from alice, badge 3");
 
-    // Groups: in the shop's table, at once on connected devices.
+    // Groups: rows in the shop's table, which reach connected devices at once.
     shop.ok("PUT", "/groups/team/alice", &alice_key);
     assert_eq!(shop.ask("PUT", "/groups/team/bob", &bob_key).0, 403, "the group has members");
     shop.ok("PUT", "/groups/team/bob", &alice_key);
@@ -221,7 +221,7 @@ async fn two_users_meet_and_talk() {
     assert_eq!(shop.ask("GET", "/history?group=team", &carol_key).0, 403, "carol is no member");
     assert_eq!(shop.line("push to "), "bob: \"hi all\" from alice, badge 4");
 
-    // A moderator recalls what was said: it is gone from history.
+    // A moderator recalls the message: it is gone from history.
     let recall = format!("/messages/{sent}");
     assert_eq!(shop.ask("DELETE", &recall, &bob_key).0, 403, "bob is no moderator");
     let since = Instant::now();
@@ -232,7 +232,7 @@ async fn two_users_meet_and_talk() {
     assert_eq!(shop.texts("user=alice", &bob_key), [""]);
     assert_eq!(shop.ask("DELETE", "/messages/12345", &carol_key).0, 404);
 
-    // All of it is there after a restart.
+    // Everything is there after a restart.
     tokio::join!(alice.shutdown(), bob.shutdown());
     shop.interrupt();
     let shop = Shop::start(data.path());

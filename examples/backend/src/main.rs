@@ -1,6 +1,6 @@
 //! `cargo run -p backend -- --redis redis://127.0.0.1:6379 --nats nats://127.0.0.1:4222`
 //!
-//! A minimal back end on Redis and NATS. It passes messages on, except spam, and sends each line that you type: `bob hello`.
+//! A minimal backend on Redis and NATS. It passes messages on, except spam, and sends each line that you type: `bob hello`.
 //! Start a server beside it, with the same `IM_AUTH_HS256_SECRET` (`openssl rand -base64 32` makes one) in its environment:
 //! `cargo run -p im-server -- --config im-server/im-server.example.toml`. To chat through both:
 //! `CHAT_TOKEN=<a token that it prints> cargo run -p cli-chat -- alice --server ws://127.0.0.1:7800`, without groups and search.
@@ -33,7 +33,7 @@ struct Arguments {
     secret: String,
 }
 
-/// The sender of the back end's own messages, so that they stand in a conversation and count as unread.
+/// The sender of the backend's own messages, so that they belong to a conversation and count as unread.
 const SELF: &str = "back-end";
 
 #[tokio::main]
@@ -46,7 +46,7 @@ async fn main() {
 }
 
 async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
-    // The SDK logs through `tracing` what no error can tell.
+    // Through `tracing` the SDK logs events that no error can report.
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let im = Im::connect(ClusterConfig::new(arguments.redis, arguments.nats)).await?;
@@ -73,7 +73,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    service.shutdown().await; // publishes that are here are answered; other back ends get those that follow
+    service.shutdown().await; // publishes that are here are answered; other backends get later ones
     im.shutdown().await;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The messages of this run, with their changes, and the numbers by which people name them.
+//! The messages of this run, with their changes, and the numbers by which users refer to them.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -12,7 +12,7 @@ use im_sdk::{
 /// The messages of one conversation.
 struct Past {
     timeline: Timeline,
-    /// Their places in the log.
+    /// Their seqs in the log.
     seqs: HashMap<MessageId, u64>,
 }
 
@@ -21,7 +21,7 @@ pub(crate) struct Book {
     me: UserId,
     past: HashMap<Recipient, Past>,
     numbers: HashMap<MessageId, u32>,
-    /// Those with numbers, in the order of the numbers.
+    /// The messages with numbers, in the order of the numbers.
     numbered: VecDeque<MessageRef>,
     next: u32,
 }
@@ -32,7 +32,7 @@ pub(crate) struct Noted {
     pub(crate) conversation: Recipient,
     /// The message that looks different now.
     pub(crate) id: MessageId,
-    /// Whether it is new.
+    /// Set if the message is new.
     pub(crate) is_new: bool,
 }
 
@@ -41,17 +41,17 @@ impl Book {
         Self { me, past: HashMap::new(), numbers: HashMap::new(), numbered: VecDeque::new(), next: 1 }
     }
 
-    /// Forgets what is known of a conversation: its history is about to be read anew.
+    /// Forgets the messages of a conversation before its history is read again.
     pub(crate) fn begin(&mut self, conversation: &Recipient) {
         self.past.remove(conversation);
     }
 
-    /// Takes an entry as it arrives, in any order. Returns `None` if nothing looks different.
+    /// Takes an entry, in any order. Returns `None` if nothing looks different.
     pub(crate) fn note(&mut self, message: &ReceivedMessage) -> Option<Noted> {
         if let Some(conversation) = conversation_of(message, &self.me) {
             return self.note_in(conversation, message);
         }
-        // A change by the back end does not say where its message is.
+        // A change by the backend does not name the conversation of its message.
         message.content.as_change()?;
         let everywhere: Vec<Recipient> = self.past.keys().cloned().collect();
         let mut noted = None;
@@ -79,7 +79,7 @@ impl Book {
         Some(Noted { conversation, id, is_new })
     }
 
-    /// All messages of a conversation that are to be shown, in order.
+    /// Returns all messages of a conversation that are to be shown, in order.
     pub(crate) fn messages(
         &self,
         conversation: &Recipient,
@@ -88,17 +88,17 @@ impl Book {
         messages.filter(|message| !message.is_deleted())
     }
 
-    /// One message, as it is now.
+    /// Returns a message as it is now.
     pub(crate) fn message(&self, conversation: &Recipient, id: MessageId) -> Option<&ShownMessage> {
         self.past.get(conversation)?.timeline.get(id)
     }
 
-    /// Returns whether no more messages of this conversation are kept.
+    /// Returns `true` if no more messages of this conversation are kept.
     pub(crate) fn is_full(&self, conversation: &Recipient) -> bool {
         self.messages(conversation).count() >= MAX_MESSAGES / 2
     }
 
-    /// Returns the number of a message, which it gets when it is first asked for; `None` if it is in no log.
+    /// Returns the number of a message, which it gets at the first call, or `None` if it is in no log.
     pub(crate) fn number(&mut self, conversation: &Recipient, id: MessageId) -> Option<u32> {
         if let Some(number) = self.given_number(id) {
             return Some(number);
@@ -121,14 +121,14 @@ impl Book {
     /// Returns the message with a number.
     ///
     /// # Errors
-    /// A text for people: there is no such message.
+    /// The text that there is no such message, for people.
     pub(crate) fn find(&self, number: u32) -> Result<&MessageRef, String> {
         let first = self.next - u32::try_from(self.numbered.len()).unwrap_or(0);
         let found = number.checked_sub(first).and_then(|index| self.numbered.get(index as usize));
         found.ok_or_else(|| format!("there is no message {number}: the number stands before a message"))
     }
 
-    /// Returns the place of the newest message of somebody else, to be marked as read.
+    /// Returns the position of the newest message of somebody else, to mark it as read.
     pub(crate) fn newest_of_others(&self, conversation: &Recipient) -> Option<Position> {
         let newest = self.messages(conversation).rev().find(|message| message.from() != Some(&self.me))?;
         let seq = *self.past.get(conversation)?.seqs.get(&newest.id())?;
@@ -136,7 +136,7 @@ impl Book {
         Some(Position { log, seq, id: Some(newest.id()) })
     }
 
-    /// Returns the newest message of the user's own that another user has read, who has read up to `read`.
+    /// Returns the user's newest own message that another user has read, who has read up to `read`.
     pub(crate) fn newest_read(&self, conversation: &Recipient, read: ReadTo) -> Option<MessageId> {
         let past = self.past.get(conversation)?;
         let is_read = |message: &&ShownMessage| match read {
@@ -161,7 +161,7 @@ impl Book {
     }
 }
 
-/// How far somebody has read: between two users, up to a message; in a group, up to a place in its log.
+/// The progress of a reader: up to a message in a conversation with a user, up to a seq in a group's log.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ReadTo {
     Message(MessageId),
@@ -181,8 +181,8 @@ impl Past {
     }
 }
 
-/// Returns the conversation of an entry. A deletion for oneself is in the inbox, and names its channel. `None`: the entry is from
-/// the back end itself, outside of all conversations.
+/// Returns the conversation of an entry. A deletion for oneself is in the inbox, and names its channel. `None` if the entry is
+/// from the backend itself and belongs to no conversation.
 fn conversation_of(message: &ReceivedMessage, me: &UserId) -> Option<Recipient> {
     let changed = message.content.as_change().and_then(|change| change.channel.as_ref());
     if let Some(channel) = message.channel.as_ref().or(changed) {
@@ -193,13 +193,14 @@ fn conversation_of(message: &ReceivedMessage, me: &UserId) -> Option<Recipient> 
     Some(other.clone().into())
 }
 
-/// Returns whether a message is from the back end itself, outside of all conversations: no list shows or counts it.
+/// Returns `true` if a message is from the backend itself and belongs to no conversation: no list shows or counts
+/// it.
 pub(crate) fn is_notice(message: &ReceivedMessage) -> bool {
     message.from.is_none() && message.channel.is_none() && message.content.as_change().is_none()
 }
 
-/// The messages of a conversation that are kept.
+/// The most messages of a conversation that are kept.
 const MAX_MESSAGES: usize = 2000;
 
-/// The messages that have a number; the oldest lose theirs.
+/// The most messages with a number. The oldest lose theirs.
 const MAX_NUMBERED: usize = 10_000;

@@ -1,4 +1,4 @@
-//! Parses typed lines. Pure: nothing is looked up or carried out here.
+//! Parses typed lines. Pure: looks nothing up, and carries nothing out.
 
 use im_sdk::{
     Recipient,
@@ -41,19 +41,19 @@ pub(crate) enum Command {
     Reply(u32, String),
     /// Changes the message with this number.
     Change(u32, ChangeKind),
-    /// Asks who has read the message with this number.
+    /// Requests the readers of the message with this number.
     Readers(u32),
     Open(Recipient),
     List,
     Older,
     Search(String),
-    /// Shows messages of the back end itself, outside of conversations.
+    /// Shows messages of the backend itself, outside of conversations.
     Notices,
     /// Adds users to a group, which begins with its first member.
     Group(ChannelId, Vec<UserId>),
-    /// `None`: the open one.
+    /// `None` for the open one.
     Leave(Option<ChannelId>),
-    /// `None`: the open one.
+    /// `None` for the open one.
     Members(Option<ChannelId>),
     /// Moves the open conversation to the top of the list, or back.
     Top(bool),
@@ -70,7 +70,7 @@ pub(crate) enum Command {
 /// Parses a line. Returns `None` for an empty one.
 ///
 /// # Errors
-/// A text for people: what is wrong with the line.
+/// A text about the mistake in the line, for people.
 pub(crate) fn parse(line: &str) -> Result<Option<Command>, String> {
     let line = line.trim();
     if line.is_empty() {
@@ -87,7 +87,7 @@ pub(crate) fn parse(line: &str) -> Result<Option<Command>, String> {
 /// Parses a name: `bob` or `@bob` for a user, `#team` for a group.
 ///
 /// # Errors
-/// A text for people: the form of names.
+/// A text about the form of names, for people.
 pub(crate) fn recipient(name: &str) -> Result<Recipient, String> {
     let parsed = match name.strip_prefix('#') {
         Some(group) => ChannelId::parse(group).map(Recipient::from),

@@ -1,7 +1,7 @@
 //! Discovery of the server on one machine, for development: `serve` writes a file, and chats read it.
 //!
-//! The file has the key that signs tokens, so anyone who can read it can impersonate any user. In a product the key stays with the back
-//! end, which gives a token to a user who has logged in.
+//! The file contains the key that signs tokens, so anyone who can read it can impersonate any user. In a product, the key stays
+//! with the backend, which gives a token to a user who has logged in.
 
 use std::{
     fs,
@@ -41,7 +41,7 @@ impl Development {
     /// Writes the file, readable by its owner alone. A concurrent reader sees either the old file or the new one.
     pub(crate) fn write(&self, data: &Path) -> io::Result<()> {
         let new = path(data).with_extension("new");
-        // A file that is left from before might be readable by others.
+        // The mode of an existing file might let others read it.
         _ = fs::remove_file(&new);
         let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
         file.write_all(self.text().as_bytes())?;
@@ -80,8 +80,8 @@ pub(crate) fn path(data: &Path) -> PathBuf {
     data.join("server.dev")
 }
 
-/// Returns a provider that mints tokens for a user, as a back end does after a login. It reads the file each time: a new server
-/// may have a new key.
+/// Returns a provider that mints tokens for a user, as a backend does after a login. It reads the file each time, since a new
+/// server may have a new key.
 pub(crate) fn tokens(data: PathBuf, user: UserId) -> impl TokenProvider {
     move |_: TokenRequest| {
         let unavailable = |error: &dyn std::error::Error| TokenError::Unavailable(error.to_string());

@@ -1,5 +1,5 @@
-//! Requests about groups, from a device to the back end. The SDK leaves them to the application. Most products have an HTTP API
-//! for it; here a request is a message of a custom kind to the back end, which answers it and forwards nothing.
+//! Requests about groups, from a device to the backend. The SDK leaves them to the application. Most products use an HTTP API;
+//! here a request is a message of a custom kind to the backend, which answers it and does not forward it.
 
 use im_sdk::{
     content::{Body, Content, Custom},
@@ -9,15 +9,15 @@ use im_sdk::{
 /// A request about a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
-    /// Adds users. A group begins with its first member, the user who asks.
+    /// Adds users. A new group begins with its first member, the requesting user.
     Add(ChannelId, Vec<UserId>),
-    /// Removes the user who asks.
+    /// Removes the requesting user.
     Leave(ChannelId),
     /// Lists the members.
     Members(ChannelId),
 }
 
-/// The user that stands for the back end.
+/// The user id of the backend.
 pub(crate) const BACK_END: &str = "back-end";
 
 /// The name of this kind of message.
@@ -37,12 +37,12 @@ impl Request {
         Content::custom(KIND, words)
     }
 
-    /// Returns whether a message is a request, which no chat shows.
+    /// Returns `true` if a message is a request, which no chat shows.
     pub(crate) fn is_one(content: &Content) -> bool {
         matches!(&content.body, Body::Custom(custom) if custom.kind == KIND)
     }
 
-    /// Parses what [`Request::content`] has made. Names have no spaces.
+    /// Parses the output of [`Request::content`]. Names have no spaces.
     pub(crate) fn parse(custom: &Custom) -> Option<Self> {
         let text = std::str::from_utf8(&custom.data).ok().filter(|_| custom.kind == KIND)?;
         let mut words = text.split(' ');

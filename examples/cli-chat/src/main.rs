@@ -10,8 +10,8 @@
 //! on the right; Tab goes to the next conversation. `--plain` prints lines instead. With a pipe instead of a keyboard it carries
 //! out each line, waits for what it has sent and exits: `printf '/open bob\nhello\n' | cli-chat alice`.
 //!
-//! With `--server` and `--token` (or the variable `CHAT_TOKEN`) it is a device of any other back end. Groups need the
-//! back end of `serve`, and search needs one that archives; the chat tells you what is missing.
+//! With `--server` and `--token` (or the variable `CHAT_TOKEN`) it is a device of any other backend. Groups need the
+//! backend of `serve`, and search needs one that archives; the chat tells you what is missing.
 //!
 //! | file | |
 //! | --- | --- |
@@ -21,7 +21,7 @@
 //! | `app/` | the chat itself, over `im_sdk::client` |
 //! | `book.rs` | messages with their changes, and their numbers |
 //! | `terminal.rs` | lines: keyboard and screen, or pipes |
-//! | `serve.rs`, `groups.rs` | server and back end; requests about groups |
+//! | `serve.rs`, `groups.rs` | server and backend; requests about groups |
 //! | `dev.rs` | how chats find the server |
 
 mod app;
@@ -68,7 +68,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Role {
-    /// Runs the server and a back end for development. They keep their data in the directory `server` of --data.
+    /// Runs the server and a backend for development. They keep their data in the directory `server` of --data.
     Serve {
         /// The address to listen on, for QUIC and WebSocket.
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7800")]
@@ -90,14 +90,14 @@ struct Chat {
     #[arg(long, value_name = "DIR", default_value = DATA)]
     data: PathBuf,
 
-    /// Where a server listens, best first: quic://host:port, wss://host, ws://host:port. Can be repeated. Unless given, the
-    /// one of `cli-chat serve`.
+    /// The addresses of servers, best first: quic://host:port, wss://host, ws://host:port. Can be repeated. Unless given,
+    /// that of `cli-chat serve`.
     #[arg(long = "server", value_name = "URL")]
     servers: Vec<Endpoint>,
 
-    /// A token that the back end has given to the user, for --server. Unless given, the one in the variable CHAT_TOKEN. For the
+    /// A token that the backend has given to the user, for --server. Unless given, the one in the variable CHAT_TOKEN. For the
     /// server of `cli-chat serve`, one is made.
-    // Not by clap: what is in the environment would count as an argument of `serve` and of a chat without --server too.
+    // Not read by clap, which would count the variable as an argument of `serve`, and of a chat without --server.
     #[arg(long, requires = "servers")]
     token: Option<String>,
 
@@ -145,7 +145,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Returns whether all was sent.
+/// Runs the chat. Returns `true` if everything was sent.
 async fn run(chat: Chat) -> Result<bool, Failure> {
     let user = chat.user.clone();
     let advice = if !chat.servers.is_empty() {
@@ -155,7 +155,7 @@ async fn run(chat: Chat) -> Result<bool, Failure> {
     };
     let has_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let is_full = has_terminal && !chat.plain && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-    // It opens a file, which may take a while.
+    // Opens a file, which may take a while.
     let config = tokio::task::spawn_blocking(move || config(chat)).await??;
     let client = Client::open(config)?;
     if is_full {
@@ -212,7 +212,7 @@ fn no_server(data: &std::path::Path) -> String {
     )
 }
 
-/// Encodes a name so that any file system takes it, and no two names collide.
+/// Encodes a name as a file name that is valid on any file system, without collisions.
 fn file_name(name: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
     let encode = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02x}") };
@@ -222,8 +222,9 @@ fn file_name(name: &str) -> String {
 /// The default of --data.
 const DATA: &str = "cli-chat-data";
 
-/// Limit of an attempt to connect. In line mode nothing can be typed before the first one has failed.
+/// The time limit of an attempt to connect. In line mode nothing can be typed before the first one has
+/// failed.
 const CONNECT: Duration = Duration::from_secs(3);
 
-/// Limit of a wait for an answer.
+/// The time limit of a wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,6 +1,7 @@
-//! The server and the back end, in one process with nothing to install. Their data is in one directory.
+//! The server and the backend, in one process with nothing to install. Their data is in one directory.
 //!
-//! In production the two are apart, with Redis and NATS between them (`examples/backend`); [`Rules`] would be the same.
+//! In production the two are separate, with Redis and NATS between them (`examples/backend`); [`Rules`] would be the
+//! same.
 
 use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
@@ -23,7 +24,7 @@ use crate::{
     groups::{BACK_END, Request},
 };
 
-/// Runs until a signal.
+/// Runs until a signal ends the process.
 pub(crate) async fn run(data: &Path, listen: SocketAddr) -> Result<(), Failure> {
     let home = data.join("server");
     std::fs::create_dir_all(&home)?;
@@ -32,7 +33,7 @@ pub(crate) async fn run(data: &Path, listen: SocketAddr) -> Result<(), Failure> 
     let mut development = Development { secret: secret(data)?, ..Development::default() };
     let mut config = ServerConfig::new("cli-chat", development.verifier()?);
     (config.websocket, config.quic) = (Some(listen), Some(listen));
-    // The same user may be in several terminals.
+    // A user may have several terminals open.
     config.login_policy = LoginPolicy::Unlimited;
     config.drain_grace = DRAIN_GRACE;
     config.heartbeat = HEARTBEAT;
@@ -42,7 +43,7 @@ pub(crate) async fn run(data: &Path, listen: SocketAddr) -> Result<(), Failure> 
     development.certificate_sha256 = server.certificate_sha256().map(|hash| hex(&hash));
     development.write(data)?;
     announce(data, &server);
-    // A server on a machine that slept goes on by itself.
+    // A server on a machine that was suspended continues by itself.
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -52,7 +53,7 @@ pub(crate) async fn run(data: &Path, listen: SocketAddr) -> Result<(), Failure> 
     Ok(())
 }
 
-/// The back end.
+/// The backend.
 struct BackEnd {
     im: Im,
     service: Service,
@@ -92,19 +93,20 @@ impl Handler for Rules {
         Ok(Acceptance::handled().with_answer(answer))
     }
 
-    /// Lets all users write to each other. A product would ask who has blocked whom.
+    /// Lets all users write to each other. A product would check who has blocked whom.
     async fn may_reach(&self, _reach: &Reach) -> Result<ReachRights, Refusal> {
         Ok(ReachRights::Granted)
     }
 
-    /// Shows everybody who is online. A product would show it to friends.
+    /// Shows everybody's presence. A product would show it to friends.
     async fn may_watch(&self, _watcher: UserId, users: Vec<UserId>) -> Vec<UserId> {
         users
     }
 }
 
 impl Rules {
-    /// Carries out a request. It may come again after its answer got lost; the second time has no effect.
+    /// Carries out a request. A request comes again if its answer got lost, and has no effect the second
+    /// time.
     async fn carry_out(&self, by: UserId, request: Request) -> Result<String, Refusal> {
         let members = |group: &ChannelId| self.members(group.clone());
         let stranger = |group: &ChannelId| Refusal::new(format!("{by} is not in #{group}"));
@@ -206,13 +208,13 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// In larger groups, members are not told at once what others have read.
+/// The most members. In larger groups, members are not told at once how far others have read.
 const MAX_MEMBERS: usize = im_sdk::backend::MAX_TOLD_MEMBERS;
 
 const SECRET_BYTES: usize = 32;
 
-/// Short, so that devices notice soon that this was killed: over QUIC nothing else tells them.
+/// Short, so that devices soon notice that this process was killed: over QUIC there is no other sign of it.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// Nobody waits for a development server.
+/// No drain: nobody waits for a development server.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! Lines in, lines out: the keyboard and the screen, or two pipes.
+//! Lines of input and output: the keyboard and the screen, or two pipes.
 
 use std::{
     cell::{Cell, RefCell},
@@ -17,26 +17,26 @@ use rustyline::{
 use tokio::sync::mpsc;
 use unicode_width::UnicodeWidthStr as _;
 
-/// The place where lines are shown.
+/// The output for lines.
 pub(crate) struct Screen {
     output: Output,
     colours: bool,
 }
 
 enum Output {
-    /// Straight to the output, which a program reads.
+    /// Straight to the output, for a program that reads it.
     Plain,
-    /// Above the line that is typed.
+    /// Above the line that is being typed.
     Above(threads::SyncSender<String>, JoinHandle<()>),
-    /// Over the messages of the full screen, with the time at which each came.
+    /// Over the messages of the full screen, each with its time.
     Notes(RefCell<VecDeque<(Instant, String)>>),
 }
 
 /// The keyboard, line by line.
 pub(crate) struct Keyboard {
-    /// The lines, up to the end of the input.
+    /// The lines, until the input ends.
     pub(crate) lines: mpsc::Receiver<String>,
-    /// Notices of typing, in lines that are not complete and no commands.
+    /// Typing in incomplete lines that are no commands.
     pub(crate) typing: mpsc::Receiver<()>,
     prompts: Option<threads::Sender<Prompt>>,
 }
@@ -44,7 +44,8 @@ pub(crate) struct Keyboard {
 /// The prompt of a line.
 pub(crate) struct Prompt {
     pub(crate) text: String,
-    /// Whether a text comes back as a message, so that its line is taken off the screen. Commands stay.
+    /// Set if a text comes back as a message, so that the typed line is removed from the screen. Commands
+    /// stay.
     pub(crate) shows_again: bool,
 }
 
@@ -54,14 +55,14 @@ impl Screen {
         Self { output: Output::Notes(RefCell::default()), colours: false }
     }
 
-    /// Returns whether the screen as a whole is drawn, so that lines are notes beside the messages.
+    /// Returns `true` if the full screen is drawn, so that lines are notes beside the messages.
     pub(crate) fn is_full(&self) -> bool {
         matches!(self.output, Output::Notes(_))
     }
 
     /// Shows a line.
     pub(crate) fn print(&self, line: &str) {
-        // Nothing can be done about an output that is gone, or that far behind.
+        // A closed or overloaded output is ignored.
         match &self.output {
             Output::Plain => _ = io::stdout().write_all(format!("{line}\n").as_bytes()),
             Output::Above(printer, _) => _ = printer.try_send(format!("{line}\n")),
@@ -75,7 +76,7 @@ impl Screen {
         }
     }
 
-    /// Returns the visible notes: all of them, until the newest one has been there for long enough to read them.
+    /// Returns the visible notes: all of them, until the newest one has been shown for long enough to read them.
     pub(crate) fn notes(&self) -> Vec<String> {
         let Output::Notes(notes) = &self.output else { return Vec::new() };
         let mut notes = notes.borrow_mut();
@@ -93,17 +94,18 @@ impl Screen {
         }
     }
 
-    /// Goes on with plain lines, since the full screen has ended.
+    /// Continues with plain lines after the end of the full screen.
     pub(crate) fn end_notes(&mut self) {
         self.output = Output::Plain;
     }
 
-    /// Whether lines may have colours: on a terminal, unless <https://no-color.org> says otherwise.
+    /// Returns `true` if lines may have colours: on a terminal, unless the user objects by
+    /// <https://no-color.org>.
     pub(crate) fn has_colours(&self) -> bool {
         self.colours
     }
 
-    /// Waits until all is shown.
+    /// Waits until everything is shown.
     pub(crate) fn close(self) {
         if let Output::Above(lines, printer) = self.output {
             drop(lines);
@@ -116,15 +118,14 @@ impl Screen {
 impl Keyboard {
     /// Asks for the next line.
     pub(crate) fn ask(&self, prompt: Prompt) {
-        // Where the input has ended, the lines have too.
+        // The lines have ended with the input.
         _ = self.prompts.as_ref().map(|prompts| prompts.send(prompt));
     }
 }
 
 /// Opens the screen and the keyboard.
-///
-/// Reading and writing block, so threads do it. The reader waits for a prompt before each line. So it never ends in the middle of
-/// one, which would leave the terminal in the editor's mode.
+/// Reading and writing block, so threads do it. The reader waits for a prompt before each line: it must not end in the middle of
+/// a line, which would leave the terminal in the editor's mode.
 pub(crate) fn open() -> Result<(Screen, Keyboard)> {
     let (to_lines, lines) = mpsc::channel(QUEUED_LINES);
     let (to_typing, typing) = mpsc::channel(1);
@@ -145,7 +146,7 @@ pub(crate) fn open() -> Result<(Screen, Keyboard)> {
     Ok((Screen { output, colours }, Keyboard { lines, typing, prompts: Some(prompts) }))
 }
 
-/// Sends the lines of a pipe on.
+/// Forwards the lines of a pipe.
 fn forward(lines: &mpsc::Sender<String>) {
     for line in io::stdin().lines().map_while(io::Result::ok) {
         if lines.blocking_send(line).is_err() {
@@ -154,7 +155,7 @@ fn forward(lines: &mpsc::Sender<String>) {
     }
 }
 
-/// Sends typed lines on.
+/// Forwards typed lines.
 fn read(
     mut editor: Editor<Watch, DefaultHistory>,
     asked: &threads::Receiver<Prompt>,
@@ -167,7 +168,7 @@ fn read(
         if line.trim().is_empty() || (prompt.shows_again && !is_command) {
             let columns = editor.dimensions().map_or(usize::MAX, |(columns, _)| columns.into());
             let rows = 1 + (prompt.text.width() + line.width()) / columns.max(1);
-            // Up by these rows, and clear from there.
+            // Moves up by these rows, and clears the screen from there.
             _ = write!(io::stdout(), "\x1b[{rows}A\x1b[J").and_then(|()| io::stdout().flush());
         }
         if lines.blocking_send(line).is_err() {
@@ -176,7 +177,8 @@ fn read(
     }
 }
 
-/// Shows lines above the one that is typed, on a thread of its own: the editor takes them only while it reads.
+/// Shows lines above the one that is being typed, on a separate thread: the editor takes them only while it
+/// reads.
 fn show(mut above: impl ExternalPrinter, lines: &threads::Receiver<String>) {
     for line in lines {
         if above.print(line.clone()).is_err() {
@@ -186,7 +188,7 @@ fn show(mut above: impl ExternalPrinter, lines: &threads::Receiver<String>) {
     }
 }
 
-/// Notices typing.
+/// Reports typing.
 struct Watch {
     typing: mpsc::Sender<()>,
     length: Cell<usize>,
@@ -198,7 +200,7 @@ impl Hinter for Watch {
     fn hint(&self, line: &str, _position: usize, _context: &Context<'_>) -> Option<String> {
         let grows = line.len() > self.length.replace(line.len());
         if grows && !line.starts_with('/') {
-            // A notice that was not taken yet says the same.
+            // A pending report has the same meaning.
             _ = self.typing.try_send(());
         }
         None
@@ -213,15 +215,15 @@ impl Highlighter for Watch {}
 impl Validator for Watch {}
 impl Helper for Watch {}
 
-/// Lines of a pipe that wait for the network.
+/// The most lines of a pipe that wait for the network.
 const QUEUED_LINES: usize = 16;
 
-/// Notes that are kept: more than fit on a screen.
+/// The most notes that are kept: more than fit on a screen.
 const MAX_NOTES: usize = 100;
 
-/// The time for which notes are shown, and the time in addition for each line.
+/// The time for which notes are shown, and the additional time for each line.
 const NOTE: Duration = Duration::from_secs(5);
 const NOTE_LINE: Duration = Duration::from_secs(2);
 
-/// Lines that wait to be shown: more than anybody reads. Further ones are dropped.
+/// The most lines that wait to be shown: more than anybody reads. Further ones are dropped.
 const QUEUED_OUTPUT: usize = 1024;

@@ -1,4 +1,4 @@
-//! Formats lines. Pure: state goes in, text comes out.
+//! Formats lines. Pure: takes state, and returns text.
 
 use std::time::Duration;
 
@@ -13,18 +13,18 @@ use im_sdk::{
 #[derive(Clone, Debug)]
 pub(crate) struct View {
     me: UserId,
-    /// Whether lines have colours, as on a terminal.
+    /// Set if lines have colours, as on a terminal.
     colours: bool,
 }
 
 /// A message, and its place in the chat.
 pub(crate) struct Row<'a> {
     pub(crate) message: &'a ShownMessage,
-    /// Its number. `None`: it is in no log, so it cannot be changed.
+    /// Its number. `None` if it is in no log, so it cannot be changed.
     pub(crate) number: Option<u32>,
-    /// Whether it was shown before, and looks different now.
+    /// Set if it was shown before, and looks different now.
     pub(crate) is_changed: bool,
-    /// The conversation, where it is not the open one.
+    /// The conversation, unless it is the open one.
     pub(crate) elsewhere: Option<&'a Recipient>,
     pub(crate) age: Duration,
 }
@@ -207,7 +207,7 @@ fn kind(content: &Content) -> String {
     content.kind().map_or_else(String::new, |kind| clean(&kind.to_string()))
 }
 
-/// Replaces characters of others' texts that would steer the terminal, or pass for a line of this program.
+/// Replaces characters of others' texts that would control the terminal, or imitate a line of this program.
 pub(crate) fn clean(text: &str) -> String {
     let is_steering =
         |char: char| char.is_control() || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
@@ -230,7 +230,7 @@ fn shortened(text: &str) -> String {
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Characters of a message in the list, or in a quotation.
+/// The most characters of a message in the list, or in a quotation.
 const SHORT: usize = 40;
 
 /// Colours of users. Red is for errors.

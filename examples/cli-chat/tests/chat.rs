@@ -1,4 +1,4 @@
-//! Three people chat over pipes, with the server that comes with the chat.
+//! Three users chat over pipes, with the server that comes with the chat.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod pipes;
@@ -17,7 +17,7 @@ fn serve(data: &Path, port: u16) -> Chat {
     server
 }
 
-/// Returns a free port, below those that the system gives to connections.
+/// Returns a free port, below those that the system assigns to connections.
 fn free_port() -> u16 {
     loop {
         let port = rand::random_range(10_000..32_000);
@@ -35,7 +35,7 @@ fn two_people_and_a_group_chat_and_come_back() {
     let mut alice = Chat::connect(data, "alice");
     alice.wait("no conversations yet");
 
-    // Bob is told what was said while he was away.
+    // Bob sees the messages that came while he was away.
     alice.say("/open bob");
     alice.wait("── bob");
     alice.say("hello, bob");
@@ -49,7 +49,7 @@ fn two_people_and_a_group_chat_and_come_back() {
     let hello = bob.number("alice: hello, bob");
     let call = bob.number("alice: call me @bob");
     alice.wait("* bob has read 2");
-    // Alice may learn of it a little earlier than bob's own list.
+    // Alice may see it a little earlier than bob's own list does.
     bob.repeat("/list", " unread in all", "* 0 unread in all");
 
     // Changes of messages show on the other side.
@@ -78,7 +78,7 @@ fn two_people_and_a_group_chat_and_come_back() {
     bob.say("/nonsense");
     bob.wait("! there is no command /nonsense: /help");
 
-    // A group: its members are told, others are refused.
+    // A group: members are notified, and others are refused.
     let mut carol = Chat::connect(data, "carol");
     carol.wait("no conversations yet");
     alice.say("/group team bob");
@@ -102,7 +102,7 @@ fn two_people_and_a_group_chat_and_come_back() {
     carol.wait("* you are not in #team any more");
     bob.wait("* carol has left");
 
-    // A chat ends with its input, and everything is there after a restart.
+    // A chat ends with its input, and a restart shows everything.
     alice.say(&format!("/delete {from_carol}"));
     alice.wait("(deleted for you)");
     alice.say("/mute");
@@ -122,7 +122,7 @@ fn two_people_and_a_group_chat_and_come_back() {
     alice.say("/open bob");
     alice.wait("alice: hello, Bob (edited) 👍bob");
     alice.wait("alice: (recalled by alice)");
-    // A quote of a recalled message does not show it either.
+    // A quote of a recalled message does not show its text either.
     alice.wait("bob: «alice: (recalled)» when? (pinned)");
     alice.wait("* bob has read");
     alice.say("/open #team");
@@ -131,7 +131,7 @@ fn two_people_and_a_group_chat_and_come_back() {
     assert!(alice.wait("* ").contains("carol has left"));
     assert!(!alice.seen.iter().any(|line| line.contains("hi from carol")), "it is deleted for alice");
     alice.say("/search hello");
-    // The text of the edit is found, not the one before it.
+    // Search finds the text of the edit, not the former one.
     alice.wait("[bob] alice: hello, Bob");
 }
 
@@ -159,7 +159,7 @@ fn what_is_written_without_a_connection_is_sent_later() {
     let (all_done, seen) = alice.end();
     assert!(!all_done && seen.last().is_some_and(|line| line.contains("1 not sent yet")), "{seen:?}");
 
-    // The next run begins without a server, too. Once it is back, the messages come.
+    // The next run begins without a server, too. Once the server is back, the messages come.
     let mut alice = Chat::start(data, &["alice"]);
     alice.wait("* does `cli-chat serve` run?");
     alice.say("/open bob");
@@ -175,7 +175,7 @@ fn what_is_written_without_a_connection_is_sent_later() {
     assert!(seen.iter().all(|line| !line.contains('\x1b')), "a pipe gets no escapes: {seen:?}");
 }
 
-/// It is used only with `--server`.
+/// The token in the environment is used only with `--server`.
 #[test]
 fn a_token_in_the_environment_is_in_nobodys_way() {
     let data = tempfile::tempdir().unwrap();

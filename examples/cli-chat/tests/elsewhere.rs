@@ -1,4 +1,4 @@
-//! With a server and a back end that are not `cli-chat serve`.
+//! Chats with a server and a backend other than `cli-chat serve`.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod pipes;
@@ -18,7 +18,7 @@ use im_server::{
 };
 use pipes::Chat;
 
-/// A server with a relay, as `im-server --dev` is.
+/// A server with a relay, like `im-server --dev`.
 struct Elsewhere {
     server: Server,
     _relay: Relay,
@@ -58,14 +58,14 @@ async fn what_the_back_end_itself_says_is_shown() {
     im.send(news("good news")).await.unwrap();
     alice.wait("     (the back end): good news");
 
-    // A change by the back end shows in the conversation.
+    // A change by the backend shows in the conversation.
     let rude = im.send(Message::to(user("alice")).from("bob").text("rude")).await.unwrap();
     alice.wait("[bob] bob: rude");
     im.change(users(["alice", "bob"]), Change::recall(rude.message_id)).await.unwrap();
     alice.wait("[bob] bob: (recalled by (the back end))");
     assert!(alice.end().0);
 
-    // No list shows it, so the chat tells where it is.
+    // No list shows it, so the chat names the command that does.
     let old = im.send(news("old news")).await.unwrap();
     im.change(user("alice"), Change::edit(old.message_id, "new news")).await.unwrap();
     let mut alice = elsewhere.connect(data.path(), "alice");
@@ -145,7 +145,7 @@ async fn a_second_terminal_needs_another_device() {
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(told.contains("the store is in use") && told.contains("another --terminal"), "{told}");
 
-    // The advice works.
+    // The advice that the chat gave works.
     let other = [&chat[..], &["--device", "two", "--terminal", "other"]].concat();
     let mut second = Chat::start(data.path(), &other);
     second.wait("* connected as");

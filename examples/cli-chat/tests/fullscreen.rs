@@ -1,4 +1,4 @@
-//! The full screen of the real program, in a terminal of its own.
+//! The full screen of the real program, in a pseudo-terminal.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod pipes;
@@ -21,7 +21,7 @@ use rustix::{
     termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize},
 };
 
-/// The time that anything may take.
+/// The time limit of every wait.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A `cli-chat` in a terminal, killed when dropped.
@@ -42,7 +42,7 @@ impl Screen {
         let inside = OpenOptions::new().read(true).write(true).open(&name).unwrap();
         let mut command = command(data, &[user]);
         command.stdin(inside.try_clone().unwrap()).stdout(inside.try_clone().unwrap()).stderr(inside);
-        // A size by which the program does not depend on the terminal from which the tests run.
+        // A fixed size, so that the terminal in which the tests run does not matter.
         let child = command.env("TERM", "xterm-256color").spawn().unwrap();
         drop(command);
         let mut output = File::from(terminal);
@@ -51,7 +51,7 @@ impl Screen {
         let shown = Arc::clone(&parser);
         thread::spawn(move || {
             let mut bytes = [0; 4096];
-            // It ends with the program, which is an error on Linux.
+            // The read ends with the program, which is an error on Linux.
             while let Ok(read @ 1..) = output.read(&mut bytes) {
                 shown.lock().unwrap().process(&bytes[..read]);
             }
@@ -76,7 +76,7 @@ impl Screen {
         }
     }
 
-    /// Whether the terminal is as it was: lines, with an echo.
+    /// Returns `true` if the terminal is in its former mode: lines, with an echo.
     fn is_given_back(&self) -> bool {
         let modes = tcgetattr(&self.keyboard).unwrap().local_modes;
         modes.contains(LocalModes::ICANON | LocalModes::ECHO)
@@ -97,7 +97,7 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // It may have ended.
+        // It may have ended already.
         _ = self.child.kill();
         _ = self.child.wait();
     }
@@ -150,7 +150,7 @@ fn two_people_chat_on_the_whole_screen() {
     alice.wait(&["! there is no message 99"]);
     alice.wait(&["bob> /recall 99"]);
 
-    // Without a server the prompt takes lines, and what is written stands among the messages.
+    // Without a server the prompt accepts lines, and unsent texts show among the messages.
     alice.press("\x15");
     server.terminate();
     alice.wait(&["not connected"]);

@@ -1,6 +1,7 @@
 //! `cargo run --release -p quickstart`
 //!
-//! Everything in one process: a server, a back end, and two devices, alice's on QUIC and bob's on WebSocket, which print what arrives.
+//! Everything in one process: a server, a backend, and two devices, alice's on QUIC and bob's on WebSocket, which
+//! print the messages that arrive.
 #![allow(clippy::print_stdout, reason = "the example prints")]
 
 use std::{error::Error, sync::Arc, time::Duration};
@@ -26,7 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let cluster = Cluster::embedded();
     let server = Server::start(config, cluster.clone()).await?;
 
-    // The back end. What devices publish comes to this closure first.
+    // The backend. This closure decides about each publish of a device.
     let im = Im::with_cluster(cluster).await?;
     let decide = async |incoming: Incoming| match incoming.content.texts().contains(&"spam") {
         true => Err(Refusal::new("no spam, please")),
@@ -47,7 +48,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (alice, bob) = (open("alice", "quic")?, open("bob", "ws")?);
     tokio::try_join!(next("alice", &alice), next("bob", &bob))?;
 
-    // The back end to both, then bob to alice.
+    // The backend to both, then bob to alice.
     im.send(Message::to(users(["alice", "bob"])).text("welcome")).await?;
     next("alice", &alice).await?;
     next("bob", &bob).await?;
@@ -61,7 +62,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Waits for a connection, or for a message, which it prints. Fails if the connection is lost, for which there is no reason here.
+/// Waits for a connection, or for a message, which it prints. Fails if the connection is lost, which should not happen here.
 async fn next(name: &str, client: &Client) -> Result<(), Box<dyn Error>> {
     loop {
         let reason = match client.next_events(1).await.pop().ok_or("the client is closed")? {

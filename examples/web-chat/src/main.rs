@@ -1,4 +1,4 @@
-//! A chat in browsers: this file is the server and the back end, `page.html` is the rest.
+//! A chat in browsers: this file is the server and the backend, `page.html` is the rest.
 //!
 //! ```sh
 //! npm --prefix bindings/web ci && npm --prefix bindings/web run build    # the TypeScript client
@@ -62,7 +62,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     std::fs::create_dir_all(&data)?;
 
-    // The server for browsers. It verifies the tokens that this program mints, with a secret that ends with it.
+    // The server for browsers. It verifies the tokens that this program mints, with a secret that ends with the
+    // process.
     let secret = random_secret();
     let verifier = TokenVerifier::new("web-chat", "im", [VerificationKey::hs256("k1", &secret)?]);
     let minter = TokenMinter::new(SigningKey::hs256("k1", &secret)?, "web-chat", "im");
@@ -71,7 +72,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     config.websocket = Some(devices);
     let server = Server::start(config, cluster.clone()).await?;
 
-    // The back end: it keeps all messages, and everybody may write to everybody.
+    // The backend: it keeps all messages, and everybody may write to everybody.
     let store = format!("sqlite:{}", data.join("messages.db").display());
     let im =
         Im::builder().archive_to(Arc::new(SqlMessageStore::connect(&store).await?)).start(cluster).await?;
@@ -94,7 +95,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Answers with what the page's client asks for: a token, and where to connect. The user is in the lobby from then on.
+/// Answers a page's client with a token and the endpoints. From then on the user is in the lobby.
 async fn log_in(
     State(chat): State<Arc<Chat>>,
     Path(user): Path<UserId>,

@@ -59,10 +59,11 @@ pub use presence::{KickError, OnlineDevice, PresenceError, ServerAddresses};
 pub use send::{
     acks::{AckError, AckOutcome, AckReport, DeviceState},
     broadcast::BroadcastReceipt,
+    device::UserDevice,
     error::SendError,
     message::{Durability, InvalidMessage, Message, Priority, Target, channel, user, users},
     message_ids::IdError,
-    receipt::{ChannelReceipt, Receipt, UserDevice},
+    receipt::{ChannelReceipt, Receipt},
     validate::InvalidContent,
 };
 pub use service::{

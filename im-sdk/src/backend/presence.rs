@@ -4,7 +4,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     UserPresence,
-    backend::send::dispatch::{Dispatcher, Freshness, Reach},
+    backend::send::{
+        device::Reach,
+        dispatch::{Dispatcher, Freshness},
+    },
     cluster::{Cluster, LastSeenError, RoutesError},
     id::{ChannelId, Device, InvalidId, ServerId, Terminal, UserId},
     proto::{

@@ -1,8 +1,8 @@
 //! Unit tests of an application's own [`Handler`], without a server, a device or a network.
 //!
-//! A [`HandlerTest`] asks a handler as the service would, in the same order and with all rules of the SDK around it: who is a member
-//! of a channel, [`Handler::may_reach`], [`Handler::change`], [`ChangePolicy`](crate::backend::ChangePolicy) and
-//! [`Handler::publish`]. What the handler accepts is sent, and can be read from the [`Im`].
+//! A [`HandlerTest`] calls a handler as the service would, in the same order and with all rules of the SDK around it: membership
+//! of channels, [`Handler::may_reach`], [`Handler::change`], [`ChangePolicy`](crate::backend::ChangePolicy) and
+//! [`Handler::publish`]. Accepted messages are sent, and can be read from the [`Im`].
 //!
 //! ```
 //! use im_sdk::{
@@ -252,7 +252,7 @@ impl<H> std::fmt::Debug for HandlerTest<H> {
     }
 }
 
-/// The device of all users.
+/// Returns the device, which is the same for all users.
 fn device() -> Result<Device, Refused> {
     "desktop/test".parse().map_err(invalid)
 }
@@ -370,7 +370,7 @@ mod tests {
         assert!(!test.signal("eve", bob(), Signal::typing()).await.unwrap());
         assert!(!test.signal("eve", team(), Signal::typing()).await.unwrap());
         assert!(test.signal("bob", eve.clone(), Signal::typing()).await.unwrap(), "nobody has refused bob");
-        // What takes away is left to her.
+        // A change that only removes something is still allowed.
         test.publish("eve", bob(), Change::recall(hers)).await.unwrap();
         BLOCKED.store(false, Ordering::SeqCst);
         test.publish("eve", bob(), "hi again").await.unwrap();
@@ -399,7 +399,7 @@ mod tests {
         assert_eq!(texts(&test).await, ["**** it"]);
     }
 
-    /// Says nothing to publishes of eve's, and decides about changes alone.
+    /// Refuses spam and pins. All other changes get these rights.
     struct Moderated(ChangeRights);
 
     impl Handler for Moderated {
@@ -453,7 +453,7 @@ mod tests {
         assert_eq!(one_too_many, refusal_code::TOO_MANY_REACTIONS);
     }
 
-    /// Eve may do nothing, and it is noted what is asked.
+    /// Refuses eve everything, and records the questions.
     #[derive(Default)]
     struct Closed(Mutex<Vec<ReachKind>>);
 
@@ -517,7 +517,7 @@ mod tests {
         assert!(test.signal("alice", bob(), Signal::typing()).await.unwrap());
     }
 
-    /// Notes what is logged.
+    /// Records logged publishes.
     #[derive(Default)]
     struct Noted(Mutex<Vec<LoggedPublish>>);
 

@@ -38,7 +38,7 @@ pub(super) struct Upkeep {
     pub(super) publisher: Arc<Publisher>,
     pub(super) ids: Arc<Ids>,
     pub(super) directory: Arc<Directory>,
-    /// Whether this process reaches the route store.
+    /// `true` while this process reaches the route store.
     pub(super) stores: watch::Sender<bool>,
     pub(super) directory_refresh: Duration,
 }

@@ -16,7 +16,7 @@ pub(super) struct AckQueue {
     changed: Notify,
 }
 
-/// The acknowledgements of one log. The last is mostly the furthest; not so after a reset that led back, and not where several
+/// The acknowledgements of one log. The last one is mostly the furthest, except after a reset that led back, or if several
 /// threads acknowledge.
 #[derive(Debug)]
 struct Latest {
@@ -37,7 +37,7 @@ impl AckQueue {
         self.changed.notify_one();
     }
 
-    /// Takes everything that came since the last call.
+    /// Takes all acknowledgements since the last call.
     pub(super) fn take(&self) -> Vec<Position> {
         let logs = std::mem::take(&mut *self.lock());
         logs.into_values().flat_map(|latest| [latest.furthest, latest.last]).collect()

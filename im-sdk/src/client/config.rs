@@ -28,36 +28,37 @@ use crate::{
 pub struct ClientConfig {
     /// The endpoints of the servers, best first. Neighbours with the same host and different transports count as one server.
     ///
-    /// A connection attempt goes through the list: the first QUIC endpoint races against the first WebSocket endpoint
-    /// ([`WEBSOCKET_DELAY`] later), against the second ones as soon as that has failed or [`SERVER_DELAY`] later, and so on,
-    /// six at once. The one that answers first is kept. A server that fails, that another one further down the list
-    /// overtakes, or that is about to stop moves to the end of the list.
+    /// A connection attempt goes through the list. The first QUIC endpoint races against the first WebSocket endpoint
+    /// ([`WEBSOCKET_DELAY`] later), then against the second ones, as soon as the first have failed or [`SERVER_DELAY`]
+    /// later, and so on, six at once. The first one that answers is kept. A server moves to the end of the list if it fails,
+    /// if one further down the list overtakes it, or if it is about to stop.
     pub endpoints: Vec<Endpoint>,
-    /// The kind of device, and its name, which should stay the same over restarts.
+    /// The device: its kind, and its name, which should stay the same over restarts.
     pub device: Device,
     /// The provider of tokens.
     pub tokens: Arc<dyn TokenProvider>,
     /// The certificates to trust. [`Trust::WebPki`] unless set.
     pub trust: Trust,
-    /// The store for the state that the device must not forget. A [`MemoryStore`] unless set, which forgets when the process
-    /// ends: then each log starts with a reset, and what was not sent is lost.
+    /// The store for the state that the device must not forget. Default: a [`MemoryStore`], which is lost when the process
+    /// ends. Then each log starts with a reset, and unsent messages are lost.
     pub store: Arc<dyn DeviceStore>,
-    /// The time that [`SendRequest::outcome`](crate::client::SendRequest::outcome) waits, for a connection included, unless
-    /// [`SendRequest::within`](crate::client::SendRequest::within) says otherwise. 30 s unless set.
+    /// The time that [`SendRequest::outcome`](crate::client::SendRequest::outcome) waits, including for a connection,
+    /// unless [`SendRequest::within`](crate::client::SendRequest::within) sets another one. 30 s unless set.
     pub publish_timeout: Duration,
-    /// The time that [`Client::history`](crate::client::Client::history) and other requests to the back end wait, for a connection
-    /// included. 15 s unless set.
+    /// The time that [`Client::history`](crate::client::Client::history) and other requests to the backend wait, including for a
+    /// connection. 15 s unless set.
     pub request_timeout: Duration,
-    /// The approximate interval of checks that the device has missed nothing, beside the checks that have a reason. 5 min unless set.
+    /// The approximate interval of checks that the device has missed nothing, beside the checks that have a reason. 5 min unless
+    /// set.
     pub cursor_check: Duration,
     /// The time that one endpoint may take to establish its transport. 10 s unless set.
     pub connect_timeout: Duration,
-    /// Name and version of the software, for the operator's eyes. `im-sdk-rust/<version>` unless set.
+    /// The name and version of the software, for operators. `im-sdk-rust/<version>` unless set.
     pub client_name: String,
-    /// The user has just logged in on this device, which so takes the place of another one where the login policy allows but one. Not
-    /// set, a store that was connected before goes on with its login, and stops with [`CloseCode::Replaced`](crate::client::CloseCode)
-    /// where another device is connected in its place. A new store is a new login, and so is a
-    /// [`connect`](crate::client::Client::connect) behind that.
+    /// Set if the user has just logged in on this device, which then displaces another one if the login policy allows only one.
+    /// Without it, a store that was connected before continues its login, and the client stops with
+    /// [`CloseCode::Replaced`](crate::client::CloseCode) if another device is connected in its place. A new store is a new login,
+    /// and so is a [`connect`](crate::client::Client::connect) after that.
     pub new_login: bool,
 }
 
@@ -81,7 +82,7 @@ impl ClientConfig {
 }
 
 impl fmt::Debug for ClientConfig {
-    /// Leaves the token provider and the store out.
+    /// Leaves out the token provider and the store.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("ClientConfig")
@@ -98,36 +99,36 @@ impl fmt::Debug for ClientConfig {
     }
 }
 
-/// The head start of QUIC over the WebSocket attempt. A QUIC handshake takes one round trip, which on nearly
-/// every network is well below this, and a person does not notice the wait where UDP is blocked.
+/// The head start of QUIC over the WebSocket attempt. A QUIC handshake takes one round trip, which is well
+/// below this on nearly every network. Where UDP is blocked, a person does not notice the wait.
 pub const WEBSOCKET_DELAY: Duration = Duration::from_millis(300);
 
-/// The delay between the last attempt at one server and the first attempt at the next one, if the former has neither succeeded nor
-/// failed. It is long enough for a distant server to answer first, and short for a person who waits because the first server of
-/// the list is dead.
+/// The delay between the last attempt at one server and the first attempt at the next one, if the former has neither succeeded
+/// nor failed. It is long enough for a distant server to answer first, and short enough for a person to wait when the first
+/// server is dead.
 pub const SERVER_DELAY: Duration = Duration::from_secs(1);
 
-/// The number of events that wait for the application. When that many wait, the client stops reading from the network; it drops
+/// The most events that wait for the application. When that many wait, the client stops reading from the network; it drops
 /// none.
 pub const MAX_QUEUED_EVENTS: usize = 256;
 
-/// The number of publishes that wait, sent ones included. An application that produces faster than this for as long as a
-/// publish may take has to be told.
+/// The most waiting publishes, including sent ones. An application that stays faster than this for as long as a publish
+/// may take gets an error.
 pub const MAX_QUEUED_PUBLISHES: usize = 1024;
 
-/// The number of requests that wait, sent ones included.
+/// The most waiting requests, including sent ones.
 pub const MAX_QUEUED_REQUESTS: usize = 64;
 
 /// The number of failed sends that are kept until they are discarded. The oldest is forgotten first.
 pub const MAX_FAILED_SENDS: usize = 256;
 
-/// The shortest delay's ceiling after a connection was lost. Each further attempt doubles it.
+/// The ceiling of the first delay after a lost connection. Each further attempt doubles it.
 pub const BACKOFF_BASE: Duration = Duration::from_millis(500);
 
 /// The longest delay between two attempts.
 pub const BACKOFF_CAP: Duration = Duration::from_secs(30);
 
-/// A connection that stayed up this long makes the next loss count as the first.
+/// The time for which a connection must stay up so that its loss counts as the first one.
 pub const STABLE_AFTER: Duration = Duration::from_secs(30);
 
 const CLIENT_NAME: &str = concat!("im-sdk-rust/", env!("CARGO_PKG_VERSION"));

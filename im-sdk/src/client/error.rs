@@ -19,13 +19,13 @@ pub enum OpenError {
     /// There is no tokio runtime here; see [`Client::open_on`](crate::client::Client::open_on).
     #[error("no tokio runtime runs here: call Client::open inside of one, or Client::open_on")]
     NoRuntime,
-    /// A certificate in [`Trust`](crate::client::Trust) cannot serve as a root, or TLS cannot be set up.
+    /// A certificate in [`Trust`](crate::client::Trust) is not valid as a root, or TLS cannot be set up.
     #[error("TLS cannot be set up: check the certificates in ClientConfig::trust")]
     Tls(#[from] rustls::Error),
 }
 
 impl OpenError {
-    /// Returns a name that stays the same over versions and languages, such as `no_endpoints`.
+    /// Returns a name that is stable over versions and languages, such as `no_endpoints`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::NoEndpoints => "no_endpoints",
@@ -43,64 +43,66 @@ impl OpenError {
 pub struct NoEndpoints;
 
 impl NoEndpoints {
-    /// Returns a name that stays the same over versions and languages: `no_endpoints`.
+    /// Returns a name that is stable over versions and languages: `no_endpoints`.
     pub fn code(&self) -> &'static str {
         "no_endpoints"
     }
 }
 
-/// The send did not succeed.
+/// A send failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
-    /// [`MAX_QUEUED_PUBLISHES`](crate::client::MAX_QUEUED_PUBLISHES) publishes wait already. Nothing was sent.
+    /// [`MAX_QUEUED_PUBLISHES`](crate::client::MAX_QUEUED_PUBLISHES) publishes are waiting already. Nothing
+    /// was sent.
     #[error("{MAX_QUEUED_PUBLISHES} messages wait to be sent already: wait until some are settled")]
     QueueFull,
     /// The message does not fit into a frame. Nothing was sent.
     #[error("the message takes {bytes} bytes, more than the {limit} that the server allows")]
     TooLarge {
-        /// The message's size.
+        /// The size of the message.
         bytes: usize,
-        /// The largest size that is allowed.
+        /// The limit.
         limit: usize,
     },
     /// The message's content is [empty](crate::content::Content::is_empty).
     #[error("the message has no content")]
     NoContent,
-    /// The message could not be sent in time. Nothing was sent, or nothing came of what was sent, for [certain](RefusalKind::is_certain).
+    /// The message could not be sent in time. It is [certain](RefusalKind::is_certain) that nothing was sent, or that it had no
+    /// effect.
     #[error("the message could not be sent in time")]
     TimedOut,
-    /// The application has not asked for a connection, and none came in time. Nothing was sent.
+    /// The application has not asked for a connection, and there was none in time. Nothing was sent.
     #[error("the message could not be sent: the client is not connected, call Client::connect")]
     NotConnected,
-    /// The message was sent, and it may or may not have arrived: time ran out, or the client was closed, before an answer came, or
-    /// the answer leaves it open, as that of a back end that failed. Sending it again may send it twice.
+    /// The message was sent, and may or may not have arrived. Time ran out, or the client was closed, before an answer came, or
+    /// the answer leaves it open, as that of a failed backend does. Sending it again may send it twice.
     #[error("the message may or may not have arrived: {reason}")]
     Unconfirmed {
-        /// The reason for the doubt, for people.
+        /// The reason for the uncertainty, for people.
         reason: String,
     },
-    /// The back end or the server did not take the message: nothing came of this try, for [certain](RefusalKind::is_certain). If
-    /// the message [may be sent anew](PublishError::is_retryable), nothing came of any earlier try either.
+    /// The backend or the server refused the message: this attempt [certainly](RefusalKind::is_certain) had no effect. If the
+    /// message [may be sent again](PublishError::is_retryable), no earlier attempt had one either.
     #[error("the message was refused ({}): {reason}", kind.as_str())]
     Refused {
         /// The kind of the refusal, for programs.
         kind: RefusalKind,
         /// The reason, for people.
         reason: String,
-        /// For a [`RefusalKind::Rule`]: the application's own code, 0 or more, or one of the
-        /// [SDK's](crate::refusal_code), which are negative. Else 0.
+        /// For a [`RefusalKind::Rule`], the application's own code, 0 or more, or one of the
+        /// [SDK's](crate::refusal_code), which are negative. Otherwise 0.
         code: i32,
-        /// When the same message may be tried again; `None`: never.
+        /// The time after which the same message may be sent again. `None` means never.
         retry_after: Option<Duration>,
     },
     /// The message was [discarded](crate::client::SendHandle::discard) before it was sent.
     #[error("the message was discarded before it was sent")]
     Discarded,
-    /// The store could not keep the message. Nothing was sent.
+    /// The store could not save the message. Nothing was sent.
     #[error(transparent)]
     Store(StoreError),
-    /// The client is stopped: see [`Event::Stopped`](crate::client::Event::Stopped). Nothing was sent.
+    /// The client is stopped, see [`Event::Stopped`](crate::client::Event::Stopped). Nothing was sent.
     #[error("the client is stopped: {reason}")]
     Stopped {
         /// The reason, for people.
@@ -112,7 +114,7 @@ pub enum PublishError {
 }
 
 impl PublishError {
-    /// Returns a name that stays the same over versions and languages, such as `queue_full`.
+    /// Returns a name that is stable over versions and languages, such as `queue_full`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::QueueFull => "queue_full",
@@ -129,8 +131,8 @@ impl PublishError {
         }
     }
 
-    /// Returns whether the same message may succeed if it is sent anew, and cannot arrive twice: it is certain that nothing came of
-    /// any try.
+    /// Returns `true` if the same message may succeed when it is sent again, and cannot arrive twice: it is certain that no
+    /// attempt had an effect.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::QueueFull | Self::TimedOut | Self::NotConnected | Self::Discarded | Self::Store(_) => true,
@@ -154,25 +156,25 @@ impl From<SendError> for PublishError {
     }
 }
 
-/// The send was not taken. Nothing was sent, and nothing will be.
+/// A send was not taken. Nothing was sent, and nothing will be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// [`MAX_QUEUED_PUBLISHES`](crate::client::MAX_QUEUED_PUBLISHES) publishes wait already.
+    /// [`MAX_QUEUED_PUBLISHES`](crate::client::MAX_QUEUED_PUBLISHES) publishes are waiting already.
     #[error("{MAX_QUEUED_PUBLISHES} messages wait to be sent already: wait until some are settled")]
     QueueFull,
     /// The message does not fit into a frame.
     #[error("the message takes {bytes} bytes, more than the {limit} that the server allows")]
     TooLarge {
-        /// The message's size.
+        /// The size of the message.
         bytes: usize,
-        /// The largest size that is allowed.
+        /// The limit.
         limit: usize,
     },
     /// The message's content is [empty](crate::content::Content::is_empty).
     #[error("the message has no content")]
     NoContent,
-    /// The store could not keep the message.
+    /// The store could not save the message.
     #[error(transparent)]
     Store(StoreError),
     /// The client is closed.
@@ -181,7 +183,7 @@ pub enum SendError {
 }
 
 impl SendError {
-    /// Returns a name that stays the same over versions and languages, such as `queue_full`.
+    /// Returns a name that is stable over versions and languages, such as `queue_full`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::QueueFull => "queue_full",
@@ -193,20 +195,20 @@ impl SendError {
     }
 }
 
-/// The send was not retried.
+/// A send was not retried.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RetryError {
     /// The send has not failed, or it was discarded or retried since.
     #[error("the send has not failed, or was discarded or retried since: there is nothing to retry")]
     NotFailed,
-    /// The new send was not taken. The failed one is still there.
+    /// The new send was not taken. The failed one is kept.
     #[error(transparent)]
     Send(#[from] SendError),
 }
 
 impl RetryError {
-    /// Returns a name that stays the same over versions and languages: `not_failed`, or that of the [`SendError`].
+    /// Returns a name that is stable over versions and languages: `not_failed`, or that of the [`SendError`].
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotFailed => "not_failed",
@@ -215,7 +217,7 @@ impl RetryError {
     }
 }
 
-/// Returns the text of an error and of its causes.
+/// Returns the text of an error with its causes.
 pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
@@ -225,20 +227,22 @@ pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RefusalKind {
-    /// The back end's rules say no.
+    /// A rule of the backend.
     Rule,
-    /// No back end answered in time, or none is listening any more: one may have taken the publish nevertheless, or do so later.
+    /// No backend answered in time, or none is listening any more. One may have taken the publish nevertheless, or may do so
+    /// later.
     Unavailable,
-    /// The publish makes no sense.
+    /// The publish is not valid.
     Invalid,
     /// Too many publishes wait for their results, or come too fast.
     TooMany,
-    /// The back end failed while it handled the publish: it may have sent the message before.
+    /// The backend failed while it handled the publish. It may have sent the message before.
     Internal,
-    /// No back end is listening, and none has taken the publish.
+    /// No backend is listening, and none has taken the publish.
     NoBackend,
-    /// The number of the publish was used for another one, as after the device's store was restored from a backup. The client gives a
-    /// new message another number by itself; one that may have been sent before the restore ends as [`PublishError::Unconfirmed`].
+    /// The number of the publish was used for another one, for example because the device's store was restored from a backup. The
+    /// client gives a new message another number by itself; one that may have been sent before the restore ends as
+    /// [`PublishError::Unconfirmed`].
     NumberUsed,
     /// A kind that this version does not know.
     Unknown,
@@ -259,8 +263,8 @@ impl RefusalKind {
         }
     }
 
-    /// Returns whether it is certain that a publish or a request with this refusal had no effect: `Rule`, `Invalid`, `TooMany`,
-    /// `NoBackend` and `NumberUsed`. A [`PublishError::Refused`] is of one of these; the others leave it open, and end as
+    /// Returns `true` if a publish or a request with this refusal certainly had no effect: `Rule`, `Invalid`, `TooMany`,
+    /// `NoBackend` and `NumberUsed`. A [`PublishError::Refused`] is of one of these kinds; the others leave it open, and end as
     /// [`PublishError::Unconfirmed`].
     pub fn is_certain(self) -> bool {
         matches!(self, Self::Rule | Self::Invalid | Self::TooMany | Self::NoBackend | Self::NumberUsed)
@@ -307,7 +311,7 @@ mod tests {
         id::UserId,
     };
 
-    /// An error prints its cause or has it as its source, never both.
+    /// Checks that an error prints its cause or has it as its source, and never both.
     fn check(error: &dyn std::error::Error) {
         let mut shown = error.to_string();
         let mut cause = error.source();

@@ -9,20 +9,20 @@ use crate::{
     timeline::Timeline,
 };
 
-/// A page of history. [`Client::history`](crate::client::Client::history) gives messages as they are now: a recalled one is empty, an
-/// edited one says what the last edit says ([`Content::amended`](crate::content::Content::amended) tells of both), and what the user has
-/// deleted is not there.
+/// A page of history. [`Client::history`](crate::client::Client::history) returns messages as they are now: a recalled one is
+/// empty, an edited one has the content of its last edit ([`Content::amended`](crate::content::Content::amended) marks both), and
+/// those that the user has deleted are missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HistoryPage {
-    /// In the order of the log, whatever the direction, each with its position. They do not move the device's own
-    /// position: what it [acknowledges](crate::client::Client::ack) is what came with events.
+    /// The messages, in the order of the log in both directions, each with its position. They do not move the
+    /// device's own position: [acknowledge](crate::client::Client::ack) the positions that come with events.
     pub messages: Vec<ReceivedMessage>,
-    /// The reactions to these messages and their pins, also those that stand on newer pages. The last ones, where there are many.
-    /// [`HistoryPage::timeline`] puts them together. Empty where entries are asked for as they are.
+    /// The reactions to these messages and their pins, including those on newer pages, or the last ones if there are many.
+    /// [`HistoryPage::timeline`] puts them together. Empty for a page of raw entries.
     pub changes: Vec<ReceivedMessage>,
-    /// The range of the next page in the direction that was asked for; nothing need be there. A page may be shorter than asked for, and
-    /// even empty, and something follows all the same. `None`: that was all.
+    /// The range of the next page in the requested direction, which may be empty. A page may be shorter than requested, and even
+    /// empty, although more follows. `None` after the last page.
     pub next: Option<HistoryRange>,
 }
 
@@ -35,38 +35,39 @@ impl HistoryPage {
     }
 }
 
-/// A page of messages that were found.
+/// A page of found messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FoundPage {
-    /// The newest first, each with its position in its log.
+    /// The messages, newest first, each with its position in its log.
     pub messages: Vec<ReceivedMessage>,
-    /// The place of the next page: [`Search::before`](crate::Search::before). A page may be shorter than asked for, and even empty, and
-    /// something follows all the same. `None`: that was all.
+    /// The value of [`Search::before`](crate::Search::before) for the next page. A page may be shorter than requested, and even
+    /// empty, although more follows. `None` after the last page.
     pub next: Option<SearchPlace>,
 }
 
-/// The request has no answer. Asking again is always safe.
+/// A request has no answer. Repeating it is always safe.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// [`MAX_QUEUED_REQUESTS`](crate::client::MAX_QUEUED_REQUESTS) requests wait already.
+    /// [`MAX_QUEUED_REQUESTS`](crate::client::MAX_QUEUED_REQUESTS) requests are waiting already.
     #[error("too many requests wait to be answered")]
     QueueFull,
     /// There was no answer in time.
     #[error("there was no answer in time")]
     TimedOut,
-    /// The back end or the server did not answer the question.
+    /// The backend or the server refused the request.
     #[error("the request was refused ({}): {reason}", kind.as_str())]
     Refused {
-        /// The kind of the refusal, for programs. [`RefusalKind::Rule`]: the user may not see the answer.
+        /// The kind of the refusal, for programs. [`RefusalKind::Rule`] means that the user may not see the
+        /// answer.
         kind: RefusalKind,
         /// The reason, for people.
         reason: String,
-        /// The application's own code for a [`RefusalKind::Rule`], as the handler of a [room](crate::client::Client::join_room)
-        /// gives one, else 0.
+        /// The application's own code for a [`RefusalKind::Rule`], such as the one of a handler for a
+        /// [room](crate::client::Client::join_room). Otherwise 0.
         code: i32,
-        /// When the same may be asked again; `None`: never.
+        /// The time after which the request may be repeated. `None` means never.
         retry_after: Option<Duration>,
     },
     /// An id is not valid. Nothing was sent.
@@ -75,22 +76,22 @@ pub enum RequestError {
     /// The request does not fit into a frame. Nothing was sent.
     #[error("the request takes {bytes} bytes, more than the {limit} that the server allows")]
     TooLarge {
-        /// Its size.
+        /// The size of the request.
         bytes: usize,
-        /// The largest size that is allowed.
+        /// The limit.
         limit: usize,
     },
     /// The device is in [`MAX_ROOMS`](crate::client::MAX_ROOMS) rooms already.
     #[error("the device is in as many rooms as it may be")]
     TooManyRooms,
-    /// The client is stopped: see [`Event::Stopped`](crate::client::Event::Stopped).
+    /// The client is stopped, see [`Event::Stopped`](crate::client::Event::Stopped).
     #[error("the client is stopped: {reason}")]
     Stopped {
         /// The reason, for people.
         reason: String,
     },
     /// The application has not asked for a connection, or has ended it: call
-    /// [`Client::connect`](crate::client::Client::connect) first. It is told at once.
+    /// [`Client::connect`](crate::client::Client::connect) first. The error comes at once.
     #[error("the client is not connected: call Client::connect first")]
     NotConnected,
     /// The client is closed.
@@ -99,7 +100,7 @@ pub enum RequestError {
 }
 
 impl RequestError {
-    /// Returns a name that stays the same over versions and languages, such as `timed_out`.
+    /// Returns a name that is stable over versions and languages, such as `timed_out`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::QueueFull => "queue_full",

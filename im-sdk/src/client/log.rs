@@ -8,7 +8,7 @@ use crate::{
     proto::pb,
 };
 
-/// A list of messages that this device follows.
+/// A log of messages that this device follows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Log {
     /// The messages to the user, and those that the user's other devices send.
@@ -21,12 +21,12 @@ impl Log {
     /// Parses the name of a log in the protocol; that of the inbox is empty.
     ///
     /// # Errors
-    /// [`InvalidId`] when it is neither empty nor a channel.
+    /// [`InvalidId`] if the name is neither empty nor a channel.
     pub fn parse(name: &str) -> Result<Self, InvalidId> {
         if name.is_empty() { Ok(Self::Inbox) } else { ChannelId::parse(name).map(Self::Channel) }
     }
 
-    /// Returns the channel, if it is one.
+    /// Returns the channel, or `None` for the inbox.
     pub fn channel(&self) -> Option<&ChannelId> {
         match self {
             Self::Inbox => None,
@@ -43,7 +43,7 @@ impl Log {
     }
 }
 
-/// A log as a conversation, to ask for its history.
+/// Converts a log to the conversation that its history is requested by.
 impl From<Log> for Conversation {
     fn from(log: Log) -> Self {
         match log {
@@ -59,29 +59,30 @@ impl fmt::Display for Log {
     }
 }
 
-/// A place in a log, as it comes with an event and as [`Client::ack`](crate::client::Client::ack) takes it.
+/// A position in a log, which comes with an event, and which [`Client::ack`](crate::client::Client::ack)
+/// takes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Position {
     /// The log.
     pub log: Log,
-    /// Counted from 1, without holes. 0: before the first entry.
+    /// The seq of an entry, counted from 1 without holes, or 0 before the first entry.
     pub seq: u64,
-    /// The message at `seq`, if it is known. It tells this entry from one that stood there before the log was rolled
-    /// back.
+    /// The id of the message at `seq`, if known. It distinguishes this entry from one that had the same seq before
+    /// the log was rolled back.
     pub id: Option<MessageId>,
 }
 
-/// The reason for which a log goes on at another place.
+/// The reason for which a log continues at another position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ResetReason {
     /// The device did not follow the log before.
     New,
-    /// The log no longer reaches back to what the device has.
+    /// The log no longer reaches back to the entries that the device has.
     Trimmed,
     /// The log was rolled back: messages that the application has may have been replaced by others.
     Forked,
-    /// The user is not a member of the channel any more. The device has stopped following the log.
+    /// The user is no longer a member of the channel. The device has stopped following the log.
     Left,
 }
 

@@ -9,9 +9,10 @@
 //!                                                 +--------------------+
 //! ```
 //!
-//! Each log (the user's inbox, each channel) comes once and in order, or with an explicit [`Event::Reset`]. What the
-//! application has not [acknowledged](Client::ack) comes again after a restart of the process; what it has
-//! [sent](Client::send) is sent until it is answered, also after a restart. Both hold as long as the [`DeviceStore`](device_store::DeviceStore) does.
+//! Each log (the user's inbox, each channel) comes once and in order, or with an explicit [`Event::Reset`]. Entries that the
+//! application has not [acknowledged](Client::ack) come again after a restart of the process; messages that it has
+//! [sent](Client::send) are sent until they are answered, also after a restart. Both hold as long as the
+//! [`DeviceStore`](device_store::DeviceStore) does.
 //!
 //! The guide has a page on [devices](crate::guide::devices): what to acknowledge, resets, mobile applications in the background.
 //!
@@ -43,7 +44,6 @@
 //! ```
 
 mod acks;
-mod changes;
 #[allow(clippy::module_inception)]
 mod client;
 mod config;
@@ -54,18 +54,17 @@ mod driver;
 mod error;
 mod event;
 mod history;
-mod lifecycle;
 mod log;
+mod message;
+mod publish;
 mod room;
-mod send;
 mod token;
 mod transport;
 mod trust;
 
 pub use self::core::{MAX_ROOMS, PROBE_TIMEOUT};
 pub use self::{
-    changes::MessageRef,
-    client::{Client, Published},
+    client::{Client, SendHandle, SendRequest, UnsettledSend},
     config::{
         BACKOFF_BASE, BACKOFF_CAP, ClientConfig, MAX_FAILED_SENDS, MAX_QUEUED_EVENTS, MAX_QUEUED_PUBLISHES,
         MAX_QUEUED_REQUESTS, SERVER_DELAY, STABLE_AFTER, WEBSOCKET_DELAY,
@@ -75,11 +74,12 @@ pub use self::{
         ReadReceipt, Readers, Unread,
     },
     error::{NoEndpoints, OpenError, PublishError, RefusalKind, RetryError, SendError},
-    event::{Event, EventStream, ReceivedMessage, State, StopCause},
+    event::{Event, EventStream, State, StopCause},
     history::{FoundPage, HistoryPage, RequestError},
     log::{Log, Position, ResetReason},
+    message::{MessageRef, ReceivedMessage},
+    publish::{LocalId, Published, SendState},
     room::{JoinedRoom, ReceivedSignal, RoomLeftCause},
-    send::{LocalId, SendHandle, SendRequest, SendState, UnsettledSend},
     token::{TokenError, TokenProvider, TokenRequest},
     trust::{Trust, TrustError},
 };

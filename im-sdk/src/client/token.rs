@@ -2,20 +2,20 @@
 
 use crate::{Endpoint, proto::close::CloseCode};
 
-/// The request of a client for a token.
+/// The reason for which a client asks for a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenRequest {
-    /// The first connection of a login: the store was never connected before, the application
-    /// [says](crate::client::ClientConfig::new_login) that the user has just logged in, or it connects again though another device has
-    /// taken the place of this one.
+    /// The first connection of a login: the store was never connected before, or the application
+    /// [states](crate::client::ClientConfig::new_login) that the user has just logged in, or it connects again after another
+    /// device has taken the place of this one.
     First,
-    /// The first connection of an application that was opened again, with a store that was connected before. It takes its place from
-    /// no other device. A back end that keeps one login for each user can refuse a token here to one that is not the last.
+    /// The first connection after the application was opened again, with a store that was connected before. It takes no other
+    /// device's place. A backend that allows each user one login can refuse a token here to a device that is not the last.
     Reopened,
-    /// A later connection. The last token is good as long as it is valid.
+    /// A later connection. The last token is good while it is valid.
     Reconnect,
-    /// A server refused the last token. Only another one helps.
+    /// A server refused the last token. Only a different one helps.
     Rejected {
         /// The code of the refusal.
         code: CloseCode,
@@ -24,20 +24,20 @@ pub enum TokenRequest {
     },
 }
 
-/// The application has no token to give.
+/// The application cannot provide a token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
     /// There is none at the moment, for example because the network is down. The client asks again, with backoff.
     #[error("no token is available at the moment: {0}")]
     Unavailable(String),
-    /// There will be none: the user is logged out, for example. The client stops.
+    /// There will be none, for example because the user is logged out. The client stops.
     #[error("no token is given: {0}")]
     Denied(String),
 }
 
 impl TokenError {
-    /// Returns a name that stays the same over versions and languages: `unavailable` or `denied`.
+    /// Returns a name that is stable over versions and languages: `unavailable` or `denied`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Unavailable(_) => "unavailable",
@@ -46,9 +46,9 @@ impl TokenError {
     }
 }
 
-/// Gives the client a token for each connection.
+/// Provides a token for each connection.
 ///
-/// A closure is one, and so is a text, which serves as the only token there is: when a server refuses it, the client
+/// A closure is a provider, and so is a text, which is the only token then: when a server refuses it, the client
 /// stops.
 ///
 /// ```
@@ -66,26 +66,27 @@ impl TokenError {
 pub trait TokenProvider: Send + Sync + 'static {
     /// Returns a JSON Web Token whose `sub` is the user.
     ///
-    /// The method runs on a thread of its own and may block, for example on an HTTP request; it should give up after some
+    /// The method runs on a thread of its own and may block, for example on an HTTP request. It should give up after some
     /// seconds, since nothing else happens to this client's connection until then. It is not called twice at once. To wait for a
-    /// future, it can use `block_on` of a `tokio::runtime::Handle` that the application took before.
+    /// future, use `block_on` of a `tokio::runtime::Handle` that the application took before.
     ///
     /// # Errors
-    /// [`TokenError`] says whether asking again later makes sense.
+    /// [`TokenError`] tells whether asking again later makes sense.
     fn token(&self, why: TokenRequest) -> Result<String, TokenError>;
 
-    /// Returns the current endpoints, best first, as in [`ClientConfig::endpoints`](crate::client::ClientConfig::endpoints),
-    /// which it replaces. Empty, which is the default: the client goes on with those that it knows.
+    /// Returns the current endpoints, best first, which replace
+    /// [`ClientConfig::endpoints`](crate::client::ClientConfig::endpoints). If the list is empty, as by default, the client
+    /// keeps those that it has.
     ///
-    /// The method is called when all known endpoints have failed since the last connection, before the next attempt and before its
-    /// [`token`](TokenProvider::token), on the same thread and under the same terms. So an application that gives out both
+    /// The method is called when all known endpoints have failed since the last connection, before the next attempt and before
+    /// its [`token`](TokenProvider::token), on the same thread and under the same conditions. An application that returns both
     /// together never keeps a client on servers that are gone. [`Client::set_endpoints`](crate::client::Client::set_endpoints)
-    /// replaces them unasked.
+    /// replaces the endpoints without being asked.
     ///
     /// ```
     /// use im_sdk::{Endpoint, client::{TokenError, TokenProvider, TokenRequest}};
     ///
-    /// /// Asks the application's back end, which has `TokenMinter` and `Im::endpoints`.
+    /// /// Asks the application's backend, which has `TokenMinter` and `Im::endpoints`.
     /// struct Account;
     /// # impl Account {
     /// #     fn post(&self, _: &str) -> Result<String, TokenError> { Ok("wss://im3.example.com".into()) }

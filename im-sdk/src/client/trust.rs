@@ -10,7 +10,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
 };
 
-/// The server certificates to trust. It matters for `quic` and `wss` endpoints; `ws` has no certificate.
+/// The server certificates to trust. It applies to `quic` and `wss` endpoints; `ws` has no certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Trust {
@@ -19,7 +19,7 @@ pub enum Trust {
     WebPki,
     /// The platform's authorities and these certificates (DER), for a company's own authority. See [`Trust::pem`].
     Roots(Vec<Vec<u8>>),
-    /// The one certificate with this SHA-256 fingerprint, whatever names it has and whatever has signed it. For self-signed
+    /// The one certificate with this SHA-256 fingerprint, whatever its names and its issuer are. For self-signed
     /// development servers: the fingerprint changes with every new certificate.
     CertificateSha256([u8; 32]),
 }
@@ -28,7 +28,7 @@ impl Trust {
     /// Makes [`Trust::Roots`] from the certificates of a PEM file.
     ///
     /// # Errors
-    /// [`TrustError`] when the text is not PEM or has no certificate.
+    /// [`TrustError`] if the text is not PEM or has no certificate.
     pub fn pem(text: &[u8]) -> Result<Self, TrustError> {
         let certificates: Result<Vec<_>, _> =
             CertificateDer::pem_slice_iter(text).map(|found| found.map(|der| der.to_vec())).collect();
@@ -39,10 +39,10 @@ impl Trust {
         }
     }
 
-    /// Makes [`Trust::CertificateSha256`] from 64 hexadecimal digits; colons between them are passed over.
+    /// Makes [`Trust::CertificateSha256`] from 64 hexadecimal digits. Colons between them are ignored.
     ///
     /// # Errors
-    /// [`TrustError`] when the text is anything else.
+    /// [`TrustError`] for any other text.
     ///
     /// ```
     /// use im_sdk::client::Trust;
@@ -60,7 +60,7 @@ impl Trust {
     }
 }
 
-/// A text that is not what [`Trust`] needs.
+/// A text is not valid for [`Trust`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the certificate or fingerprint is not valid: {problem}")]
 pub struct TrustError {
@@ -68,14 +68,14 @@ pub struct TrustError {
 }
 
 impl TrustError {
-    /// Returns a name that stays the same over versions and languages: `invalid_trust`.
+    /// Returns a name that is stable over versions and languages: `invalid_trust`.
     pub fn code(&self) -> &'static str {
         "invalid_trust"
     }
 }
 
-/// Returns the TLS configuration of both transports; the caller adds the protocol name (ALPN). `ring` is named, so that neither
-/// another crate's choice nor the process's default matters.
+/// Returns the TLS configuration of both transports; the caller adds the protocol name (ALPN). It uses `ring` explicitly,
+/// whatever other crates choose and whatever the process's default is.
 pub(super) fn tls_config(trust: &Trust) -> Result<ClientConfig, Error> {
     let provider = Arc::new(provider());
     let builder =
@@ -90,8 +90,9 @@ pub(super) fn tls_config(trust: &Trust) -> Result<ClientConfig, Error> {
     })
 }
 
-/// AES-128 comes first, as with browsers: the keys of a connection are then derived by SHA-256, which processors have
-/// instructions for, and not by SHA-384. That is a tenth of what a connection costs a server.
+/// Returns the crypto provider, with AES-128 first, as in browsers. The keys of a connection are then derived with
+/// SHA-256, which processors have instructions for, instead of SHA-384. That saves a server a tenth of the cost of a
+/// connection.
 fn provider() -> CryptoProvider {
     let mut provider = default_provider();
     provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);

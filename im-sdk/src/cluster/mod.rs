@@ -84,6 +84,13 @@ const MEMORY_ARCHIVE_BYTES: u64 = 64 * 1024 * 1024;
 impl Cluster {
     /// Creates a cluster inside this process: no service to install, nothing survives a restart.
     /// Clones share it: give one to the server and one to the backend.
+    ///
+    /// ```
+    /// use im_sdk::cluster::Cluster;
+    ///
+    /// let cluster = Cluster::embedded();
+    /// let for_the_server = cluster.clone();
+    /// ```
     pub fn embedded() -> Self {
         let archive = ArchiveConfig { max_bytes: MEMORY_ARCHIVE_BYTES, ..ArchiveConfig::default() };
         Self::embedded_with(Arc::new(MemoryLog::new(LogBounds::default())))
@@ -95,6 +102,13 @@ impl Cluster {
     /// files are created.
     ///
     /// For other bounds than the defaults, open a [`DiskLog`] and pass it to [`Cluster::new`].
+    ///
+    /// ```no_run
+    /// use im_sdk::cluster::Cluster;
+    ///
+    /// let cluster = Cluster::embedded_at("/var/lib/my-app/im.redb")?;
+    /// # Ok::<(), im_sdk::cluster::OpenLogError>(())
+    /// ```
     ///
     /// # Errors
     /// [`OpenLogError`].
@@ -116,6 +130,16 @@ impl Cluster {
     ///
     /// On a single Redis without `min_replicas` and without `routes_redis`, routes are cached until
     /// Redis reports that they have changed ([`Routes::locate_cached`]).
+    ///
+    /// ```no_run
+    /// use im_sdk::cluster::{Cluster, ClusterConfig};
+    ///
+    /// # async fn example() -> Result<(), im_sdk::cluster::ConnectError> {
+    /// let config = ClusterConfig::new(["redis://redis:6379"], ["nats://nats:4222"]);
+    /// let cluster = Cluster::connect(config).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`ConnectError`] names the service that could not be reached and the cause.
@@ -153,6 +177,16 @@ impl Cluster {
     ///
     /// With [`ClusterConfig::routes_redis`], the Redis of the logs need not be available.
     ///
+    /// ```no_run
+    /// use im_sdk::cluster::{Cluster, ClusterConfig};
+    ///
+    /// # async fn example() -> Result<(), im_sdk::cluster::ConnectError> {
+    /// let config = ClusterConfig::new(["redis://redis:6379"], ["nats://nats:4222"]);
+    /// let cluster = Cluster::connect_server(config).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`ConnectError`] names the service that could not be reached and the cause.
     pub async fn connect_server(config: ClusterConfig) -> Result<Self, ConnectError> {
@@ -168,6 +202,14 @@ impl Cluster {
     /// Creates a cluster of your own parts, without an archive. Members, conversations and
     /// last-seen times are kept inside this process: see [`Cluster::with_members`],
     /// [`Cluster::with_conversations`] and [`Cluster::with_last_seen`].
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use im_sdk::cluster::{Cluster, LogBounds, MemoryBus, MemoryLog, MemoryRoutes};
+    ///
+    /// let log = MemoryLog::new(LogBounds::default());
+    /// let cluster = Cluster::new(Arc::new(MemoryRoutes::new()), Arc::new(MemoryBus::new()), Arc::new(log));
+    /// ```
     pub fn new(routes: Arc<dyn Routes>, bus: Arc<dyn Bus>, log: Arc<dyn LogStore>) -> Self {
         Self {
             clock: Clock::new(Arc::clone(&routes)),
@@ -184,6 +226,13 @@ impl Cluster {
     }
 
     /// Sets the store of members, such as your own tables. All backends must see the same members.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use im_sdk::cluster::{Cluster, MemoryMembers};
+    ///
+    /// let cluster = Cluster::embedded().with_members(Arc::new(MemoryMembers::new()));
+    /// ```
     #[must_use]
     pub fn with_members(self, members: Arc<dyn MemberStore>) -> Self {
         Self { members, ..self }
@@ -197,18 +246,40 @@ impl Cluster {
     }
 
     /// Sets the store of conversations. All backends must see the same conversations.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use im_sdk::cluster::{Cluster, MemoryConversations};
+    ///
+    /// let cluster = Cluster::embedded().with_conversations(Arc::new(MemoryConversations::new()));
+    /// ```
     #[must_use]
     pub fn with_conversations(self, conversations: Arc<dyn ConversationStore>) -> Self {
         Self { conversations, ..self }
     }
 
     /// Sets the store of last-seen times.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use im_sdk::cluster::{Cluster, MemoryLastSeen};
+    ///
+    /// let cluster = Cluster::embedded().with_last_seen(Arc::new(MemoryLastSeen::new()));
+    /// ```
     #[must_use]
     pub fn with_last_seen(self, last_seen: Arc<dyn LastSeenStore>) -> Self {
         Self { last_seen, ..self }
     }
 
     /// Sets the archive's queue.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use im_sdk::cluster::{ArchiveConfig, Cluster, MemoryArchiveQueue};
+    ///
+    /// let queue = MemoryArchiveQueue::new(ArchiveConfig::default());
+    /// let cluster = Cluster::embedded().with_archive(Arc::new(queue));
+    /// ```
     #[must_use]
     pub fn with_archive(self, archive: Arc<dyn ArchiveQueue>) -> Self {
         Self { archive: Some(archive), ..self }

@@ -27,7 +27,7 @@ const MAX_FRAME_BYTES: usize = 512 * 1024;
 /// See [`Limits::max_handshake_bytes`]: a few requests of the largest size.
 const MIN_HANDSHAKE_BYTES: usize = 64 * 1024;
 
-/// See [`Limits::max_publishes_per_second`]. Whoever wants more wants no limit.
+/// See [`Limits::max_publishes_per_second`]. For a higher rate, set no limit.
 const MAX_PER_SECOND: u32 = 1_000_000;
 
 /// The configuration of a server.
@@ -39,43 +39,43 @@ pub struct ServerConfig {
     /// The suffix of the id, if it must be known beforehand, for example to restrict the server's NATS user to its own subject. It
     /// must be new at every boot. Letters, digits, `-` and `_`; an id has at most 64 of them. Default: random.
     pub incarnation: Option<String>,
-    /// The address on which to listen for WebSocket. `None` means not at all.
+    /// The address on which to listen for WebSocket; `None` disables WebSocket.
     pub websocket: Option<SocketAddr>,
     /// Whether WebSocket uses TLS (`wss`).
     pub websocket_tls: bool,
-    /// The address on which to listen for QUIC, which always uses TLS. `None` means not at all.
+    /// The address on which to listen for QUIC, which always uses TLS; `None` disables QUIC.
     pub quic: Option<SocketAddr>,
     /// The certificate for QUIC and `wss`.
     pub tls: TlsConfig,
-    /// The addresses that devices are told, such as `quic://im1.example.com:7801`. If empty, the listening addresses.
+    /// The addresses announced to devices, such as `quic://im1.example.com:7801`. If empty, the listening addresses.
     pub advertise: Vec<String>,
     /// Verifies devices' tokens.
     pub verifier: Arc<TokenVerifier>,
-    /// Whether a device whose token is refused is told which keys, issuer and audience would have been right, as the log is. Default
-    /// false, since strangers need not know. `--dev` turns it on.
+    /// Whether a device whose token is refused is told the expected keys, issuer and audience, which the log shows in any case.
+    /// Default false: unauthenticated clients need not know them. `--dev` turns it on.
     pub explain_refusals: bool,
-    /// Whether a connection is closed when its token ends, plus the leeway for clocks, so that the device shows a fresh one. Default
-    /// true. If false, a token lets a device stay for as long as its connection lasts.
+    /// Whether a connection is closed when its token expires, plus the leeway for clocks, so that the device presents a fresh one.
+    /// Default true. If false, a device may stay for as long as its connection lasts.
     pub close_expired: bool,
-    /// How many devices of one user may be connected at once.
+    /// The number of devices of one user that may be connected at once.
     pub login_policy: LoginPolicy,
     /// The limits of connections and memory.
     pub limits: Limits,
-    /// How often a device must send something. A connection that is silent for two and a half times as long is closed. Default 30 s.
+    /// The interval within which a device must send something. A connection that is silent for two and a half times as long is
+    /// closed. Default 30 s.
     pub heartbeat: Duration,
-    /// How long a device may take from its first packet to its `Hello`, the handshakes of its transport included. Default
-    /// 10 s.
+    /// The time limit from a device's first packet to its `Hello`, the handshakes of its transport included. Default 10 s.
     pub hello_timeout: Duration,
-    /// How long a back end may take to answer a publish. Default 10 s.
+    /// The time limit for a backend's answer to a publish. Default 10 s.
     pub publish_timeout: Duration,
-    /// How long the routes of this server count after its last sign of life. Default 10 s; renewed at a third of it.
+    /// The length of this server's lease: how long its routes count after the last renewal. Default 10 s; renewed at a third of it.
     pub lease: Duration,
-    /// Within which time every connection's route is audited once, and restored if it was lost. Default 5 min.
+    /// The time in which the route of every connection is audited once, and restored if it was lost. Default 5 min.
     pub route_audit: Duration,
-    /// How long a device may be gone before backends, and those who watch the user, are told. So a phone in a lift does not go and
-    /// come for everybody. Default 5 s; 0 means at once.
+    /// The delay before a disconnected device is reported to the backends, and to those who watch the user. A phone in a lift thus
+    /// does not flicker between offline and online. Default 5 s; 0 reports at once.
     pub presence_delay: Duration,
-    /// How long a shutdown may take; `GoAway` is spread over most of it. Default 20 s.
+    /// The time limit of a drain; `GoAway` is spread over most of it. Default 20 s.
     pub drain_grace: Duration,
 }
 
@@ -149,7 +149,7 @@ impl ServerConfig {
         Ok(())
     }
 
-    /// Returns how long a connection may be silent.
+    /// Returns the longest silence that a connection may have.
     pub fn idle_timeout(&self) -> Duration {
         self.heartbeat * 5 / 2
     }
@@ -199,7 +199,7 @@ fn require(holds: bool, key: &'static str, rule: impl FnOnce() -> String) -> Res
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TlsConfig {
-    /// Made at start, for `localhost`, `127.0.0.1` and `::1`. Devices must pin its fingerprint. For development.
+    /// Generated at start, for `localhost`, `127.0.0.1` and `::1`. Devices must pin its fingerprint. For development.
     #[default]
     SelfSigned,
     /// PEM files: a certificate chain, and the private key of its first certificate.
@@ -215,37 +215,39 @@ pub enum TlsConfig {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Connections at once; further ones are closed with `overloaded`. Default 1,000,000.
+    /// The maximum number of connections; further ones are closed with `overloaded`. Default 1,000,000.
     pub max_connections: usize,
-    /// Connections that are not let in yet, at once: from their first packet to `Welcome`, for `hello_timeout` at most. Further ones
-    /// are dropped, and devices come back after a while. Default 65,536.
+    /// The maximum number of connections that are being admitted: from their first packet to `Welcome`, for `hello_timeout` at
+    /// most. Further ones are dropped; devices reconnect after a backoff. Default 65,536.
     pub max_handshakes: usize,
-    /// Connections that are not let in yet from one address (of IPv6: one /64), at once. 0, the default, means unlimited, which is
-    /// necessary behind a proxy that hides addresses.
+    /// The maximum number of connections from one address (of IPv6: one /64) that are being admitted. 0, the default, means
+    /// unlimited, which is necessary behind a proxy that hides addresses.
     pub max_handshakes_per_address: usize,
-    /// Connections from one address (of IPv6: one /64) in one second, let in or not. Further ones are dropped, and devices come back
-    /// after a while. 0, the default, means unlimited, which is necessary behind a proxy that hides addresses.
+    /// The maximum number of connections from one address (of IPv6: one /64) in one second, admitted or not. Further ones are
+    /// dropped; devices reconnect after a backoff. 0, the default, means unlimited, which is necessary behind a proxy that hides
+    /// addresses.
     pub max_connects_per_second_per_address: u32,
-    /// Bytes that all connections together hold before they are let in, beside 2 KiB for each of them, the size of a usual request or
-    /// `Hello`. Beyond it, a connection that sends more is closed with `overloaded`. At least 64 KiB. Default 64 MiB: as much as
-    /// 10,000 devices with the longest tokens send at once.
+    /// The number of bytes that all connections together may hold before they are admitted, beside 2 KiB for each of them, the size
+    /// of a usual request or `Hello`. Beyond it, a connection that sends more is closed with `overloaded`. At least 64 KiB. Default
+    /// 64 MiB: as much as 10,000 devices with the longest tokens send at once.
     pub max_handshake_bytes: usize,
-    /// Connections of one user to this server at once, whatever the login policy; further ones are closed with `overloaded`. 0 means
-    /// unlimited. Default 32: more than anybody has devices, and few enough that a message to this user is no work.
+    /// The maximum number of connections of one user to this server, whatever the login policy; further ones are closed with
+    /// `overloaded`. 0 means unlimited. Default 32: more devices than anybody has, and few enough that a message to one user stays
+    /// cheap.
     pub max_devices_per_user: usize,
-    /// Connections of one user to this server in one second, in the long run; sixty times as many may come at once, as when a network
-    /// comes and goes. Further ones are closed with `overloaded`, and devices come back after a while. 0 means unlimited. Default 2.
+    /// The sustained rate of connections of one user to this server, per second. The burst is sixty times as large, for networks
+    /// that come and go. Further ones are closed with `overloaded`; devices reconnect after a backoff. 0 means unlimited. Default 2.
     pub max_connects_per_second_per_user: u32,
-    /// The largest frame in either direction, in bytes: at least 64 KiB, which backends send, and at most 512 KiB, which fits into a
-    /// message of the bus beside others. Default 64 KiB.
+    /// The largest frame in either direction, in bytes. At least 64 KiB, since backends send frames of that size. At most 512 KiB,
+    /// so that a frame fits into one bus message beside others. Default 64 KiB.
     pub max_frame_bytes: usize,
-    /// Publishes of one connection that may wait for their results. Default 64.
+    /// The maximum number of publishes of one connection that wait for their results. Default 64.
     pub max_inflight_publishes: u32,
-    /// Publishes of one connection in one second, in the long run; as many may come at once. Further ones are refused with the time
-    /// after which they may come again, and devices send them again by themselves. 0, the default, means unlimited.
+    /// The sustained rate of publishes of one connection, per second, which is also the burst. Further ones are refused with the
+    /// time to wait, and devices repeat them by themselves. 0, the default, means unlimited.
     pub max_publishes_per_second: u32,
-    /// Bytes that may be queued for one connection; beyond it the connection is closed with `slow_consumer`. At least two of the
-    /// largest frames. Default 1 MiB.
+    /// The maximum number of bytes queued for one connection; beyond it the connection is closed with `slow_consumer`. At least
+    /// twice the largest frame. Default 1 MiB.
     pub outbox_bytes: usize,
 }
 
@@ -264,7 +266,7 @@ impl Limits {
         require(frames.contains(&self.max_frame_bytes), "limits.max_frame_bytes", || {
             format!("from {} to {}", frames.start(), frames.end())
         })?;
-        // A device that gets one frame of the largest size must not count as slow.
+        // A device that is sent one frame of the largest size must not count as slow.
         let least = 2 * self.max_frame_bytes;
         require(self.outbox_bytes >= least, "limits.outbox_bytes", || {
             format!("at least {least}, twice limits.max_frame_bytes")

@@ -1,10 +1,10 @@
-//! Warnings about settings that work and that a deployment should not have.
+//! Warnings about settings that work but do not belong in a deployment.
 
 use std::net::SocketAddr;
 
 use super::{ServerConfig, TlsConfig};
 
-/// Returns warnings for the operator at start, one sentence each, about settings that work and that are probably not meant.
+/// Returns warnings for the operator at start, one sentence each, about settings that work but are probably unintended.
 pub fn config_warnings(config: &ServerConfig) -> Vec<String> {
     let unadvertised = config.advertise.is_empty();
     let listeners = [("websocket.listen", config.websocket), ("quic.listen", config.quic)];
@@ -43,7 +43,7 @@ fn is(at: Option<SocketAddr>, what: impl FnOnce(SocketAddr) -> bool) -> bool {
     at.is_some_and(what)
 }
 
-/// Returns whether other machines reach the address.
+/// Returns whether other machines can reach the address.
 fn is_open(at: SocketAddr) -> bool {
     !at.ip().is_loopback()
 }

@@ -1,4 +1,5 @@
-//! The handshake: from the first frame to `Welcome`. It authenticates the device, admits it, and displaces others by the login policy.
+//! The handshake: from the first frame to `Welcome`. It authenticates the device, admits it, and displaces others by the login
+//! policy.
 
 use std::{
     future::poll_fn,
@@ -29,16 +30,16 @@ use crate::{
     },
 };
 
-/// A device that is let in: registered here and in the route store.
+/// An admitted device: registered here and in the route store.
 pub(crate) struct AdmittedDevice {
     pub(crate) registration: Registration,
     pub(crate) welcome: pb::Welcome,
-    /// The cursors that the device came with, as an encoded `Sync`.
+    /// The device's cursors, as an encoded `Sync`.
     pub(crate) sync: Bytes,
 }
 
-/// Reads `Hello`, verifies the token, registers the route, and displaces other devices by the login policy. A draining server lets
-/// nobody in.
+/// Reads `Hello`, verifies the token, registers the route, and displaces other devices by the login policy. A draining server
+/// admits no device.
 pub(crate) async fn admit<L: Transport>(
     context: &Arc<ServerContext>,
     transport: &mut L,
@@ -62,14 +63,14 @@ pub(crate) async fn admit<L: Transport>(
         devices: limits.max_devices_per_user,
         connects_per_second: limits.max_connects_per_second_per_user,
     };
-    // Held until the connection is registered, so that it is not forgotten.
+    // Held until the connection is registered, so that the user's state is not swept meanwhile.
     let user = context.registry.users.get(&token.user);
     user.may_connect(limits_of_user, Instant::now())
         .map_err(|error| refuse_user(context, &token.user, error))?;
     let outbox = Outbox::new(limits.outbox_bytes);
     let registration = context.registry.register(token.user, device, token.expires_at, outbox);
     let registration = registration.ok_or_else(overloaded)?;
-    // After the registration: either the drain finds the connection, or this finds the drain.
+    // After the registration: either the drain finds the connection, or this check finds the drain.
     if context.lifecycle.draining.is_cancelled() {
         return Err(going_away());
     }
@@ -83,7 +84,8 @@ pub(crate) async fn admit<L: Transport>(
     Ok(AdmittedDevice { registration, welcome, sync })
 }
 
-/// Returns the cluster's time, which is asked for only if it is unknown. A store that does not answer lets nobody in anyway.
+/// Returns the cluster's time, and asks the store for it only if it is unknown. If the store does not answer, no device is admitted
+/// anyway.
 async fn now(context: &ServerContext) -> Duration {
     match context.cluster.clock().read().await {
         Ok(now) => Duration::from_millis(now),
@@ -125,8 +127,8 @@ fn refuse_user(context: &ServerContext, user: &UserId, error: UserLimitError) ->
     TransportError::Refused(Close::new(CloseCode::Overloaded, reason))
 }
 
-/// Refuses a token, and logs why. The device may be anybody, or one of all devices of a deployment whose servers and backends disagree
-/// on a key.
+/// Refuses a token and logs the reason. The device may be anybody's, or one of a whole deployment whose servers and backends
+/// disagree on a key.
 fn refuse_token(
     context: &ServerContext,
     peer: IpAddr,
@@ -144,7 +146,7 @@ fn refuse_token(
     TransportError::Refused(Close::new(code, told))
 }
 
-/// Returns the newest version that both speak.
+/// Returns the newest version that both sides speak.
 fn negotiate(offered: RangeInclusive<u32>) -> Result<u32, TransportError> {
     let newest = *offered.end().min(PROTOCOL_VERSIONS.end());
     if newest >= *offered.start() && newest >= *PROTOCOL_VERSIONS.start() {
@@ -155,7 +157,8 @@ fn negotiate(offered: RangeInclusive<u32>) -> Result<u32, TransportError> {
     Err(TransportError::Refused(Close::new(CloseCode::UnsupportedVersion, reason)))
 }
 
-/// Registers the route, and closes the displaced connections wherever they are. A device that `resumes` displaces no other one.
+/// Registers the route and closes the displaced connections, on whatever servers they are. A device that `resumes` displaces no
+/// other one.
 async fn claim(
     context: &Arc<ServerContext>,
     registration: &Registration,
@@ -174,7 +177,7 @@ async fn claim(
     match register(context, &claim, resumes).await {
         Ok(Some(displaced)) => {
             connection.set_routed();
-            // Their own servers find the routes gone, and take the devices for replaced.
+            // Reported here: the servers of the displaced devices find the routes gone, and report nothing.
             for gone in displaced.iter().filter(|displaced| displaced.device != connection.device) {
                 context.upstream.presences.try_tell(&connection.user, &gone.device, false, context.now());
             }
@@ -189,7 +192,7 @@ async fn claim(
             if let Some(count) = context.throttles.register_failed.note() {
                 tracing::warn!(user = %connection.user, count, %error, "cannot register a route");
             }
-            // The route may be there all the same.
+            // The route may have been registered all the same.
             context.release_route(connection).await;
             Err(no_route())
         }
@@ -204,7 +207,7 @@ async fn register(
 ) -> Result<Option<Vec<Displaced>>, RoutesError> {
     let routes = context.cluster.routes();
     if resumes {
-        // This displaces nobody. Mostly the place is free.
+        // This displaces no route. Usually the place is free.
         let Reclaimed::Taken(taken) = routes.reclaim(claim).await? else { return Ok(Some(Vec::new())) };
         let others: Vec<Displaced> = taken.into_iter().filter(|taken| taken.device != claim.device).collect();
         if !others.is_empty() && is_any_connected(context, &others).await? {
@@ -214,7 +217,7 @@ async fn register(
     routes.claim(claim).await.map(Some)
 }
 
-/// Returns whether a device is connected behind any of these routes. Routes outlive servers that died.
+/// Returns whether a device is connected behind any of these routes. Routes may outlive servers that died.
 async fn is_any_connected(context: &ServerContext, taken: &[Displaced]) -> Result<bool, RoutesError> {
     let live = context.cluster.routes().live_servers().await?;
     Ok(taken.iter().any(|Displaced { route, .. }| {
@@ -230,7 +233,7 @@ fn no_route() -> TransportError {
     TransportError::Refused(Close::new(CloseCode::Internal, reason))
 }
 
-/// Kicks connections whose place this one has taken.
+/// Kicks the connections that this one displaces.
 async fn kick_all(context: &ServerContext, by: &Connection, displaced: Vec<Displaced>) {
     for Displaced { device, route } in displaced {
         let envelope = kick(context, &route, &by.device);
@@ -239,7 +242,7 @@ async fn kick_all(context: &ServerContext, by: &Connection, displaced: Vec<Displ
             return_to: None,
             payload: envelope.encode_to_vec().into(),
         };
-        // A lost kick leaves a connection without a route, which its server's route audit finds.
+        // A lost kick leaves a connection without a route, which the route audit of its server finds.
         if let Err(error) = context.cluster.bus().publish(publication).await
             && let Some(count) = context.throttles.kick_failed.note()
         {

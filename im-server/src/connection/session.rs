@@ -1,7 +1,7 @@
 //! A session serves one connection in one task: it reads frames, writes what the outbox holds, and ends with a reason.
 //!
-//! The session is polled as a whole instead of selecting over futures. So reads never wait behind writes, and a session is no more
-//! than its fields. Whoever has queued something may poll its writes, too: see [`InlineWrite`].
+//! The session is polled as a whole instead of selecting over futures. Reads therefore never wait behind writes, and a session is
+//! no larger than its fields. A task that has queued frames may poll the session's writes, too: see [`InlineWrite`].
 
 mod slot;
 
@@ -43,17 +43,17 @@ use crate::{
     upstream::refusal::{self, RETRY_MS},
 };
 
-/// How many frames a session reads before it lets others run.
+/// The number of frames that a session reads before it yields.
 const READ_BUDGET: usize = 64;
 
-/// Within which time a device compares its logs that connects right after a rollback.
+/// The time within which a device that connects right after a rollback compares its logs.
 const ROLLBACK_HINT_MS: u32 = 2000;
 
 /// Serves a device from its first frame to its last. `transport` resolves to the transport, or to `None` if its handshake failed.
-/// `permit` holds until the device is let in.
+/// `permit` is the admission permit.
 ///
-/// Both ends of a connection's life are larger than what is between them, and a task is as large as its largest part for as long as
-/// it lives. So both ends are boxed.
+/// The start and the end of a connection need more state than the time in between, and a task is always as large as its largest
+/// state. Both are therefore boxed.
 pub(crate) fn serve<T: Transport + 'static>(
     context: Arc<ServerContext>,
     permit: AdmissionPermit,
@@ -81,9 +81,9 @@ async fn begin<T: Transport + 'static>(
     permit: AdmissionPermit,
     transport: impl Future<Output = Option<T>>,
 ) -> Option<Arc<SessionSlot<T>>> {
-    // One deadline for all steps: a device that stalls in each of them is not there for longer.
+    // One deadline for all steps, so that a device cannot stall in each of them.
     let deadline = Instant::now() + context.config.hello_timeout;
-    // In a drain, a device that is about to be through can still be told to go elsewhere; nobody else is waited for.
+    // In a drain, a device that is almost connected can still be sent elsewhere; the server waits for no other.
     let drained = async {
         context.lifecycle.draining.cancelled().await;
         sleep(LINGER).await;
@@ -118,7 +118,7 @@ async fn begin<T: Transport + 'static>(
     Some(slot)
 }
 
-/// Encodes what a device that is let in gets first.
+/// Encodes the first frames for an admitted device.
 fn first_frames(context: &ServerContext, welcome: pb::Welcome) -> FrameBatch {
     let mut batch = FrameBatch::default();
     batch.push(frame::encode(pb::frame::Body::Welcome(welcome)));
@@ -145,17 +145,17 @@ struct Session<T> {
     context: Arc<ServerContext>,
     transport: T,
     registration: Registration,
-    /// Frames that are taken from the outbox and not written yet.
+    /// Frames that were taken from the outbox and are not written yet.
     batch: FrameBatch,
-    /// The bucket of publishes, if they are limited. Boxed, since few servers do that.
+    /// The bucket of publishes, if they are limited. Boxed, since few servers limit them.
     publish_bucket: Option<Box<TokenBucket>>,
     /// The connection's span, if spans are on.
     span: Option<Box<Span>>,
-    /// Set when the session is over and its own task does not know yet.
+    /// Set when the session is over and its own task has not noticed yet.
     end: Option<Box<End>>,
 }
 
-/// Rounds up: 0 would mean never.
+/// Rounds up: 0 would mean "never".
 fn milliseconds(wait: Duration) -> u32 {
     u32::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u32::MAX).max(1)
 }
@@ -165,7 +165,7 @@ fn publish_rate(context: &ServerContext) -> Option<Rate> {
     (per_second > 0).then(|| Rate::per_second(per_second))
 }
 
-/// Why a session is over.
+/// The reason for which a session is over.
 enum End {
     /// The device closed.
     Closed,
@@ -219,7 +219,7 @@ impl<T: Transport> Session<T> {
                     }
                 }
                 Poll::Ready(Some(close)) => {
-                    // What was queued before goes first, as far as the device takes it at once.
+                    // Frames queued before the close go first, as far as the device takes them at once.
                     let _ = self.transport.poll_write(cx, &mut self.batch);
                     return Poll::Ready(End::Close(close));
                 }
@@ -268,9 +268,9 @@ impl<T: Transport> Session<T> {
         };
         let code = close.as_ref().map_or(CloseCode::ClientClosed, |close| close.code);
         tracing::debug!(user = %connection.user, connection = %connection.id, code = code.name(), "disconnected");
-        // At the same time: neither the device nor whoever locates it waits for the other.
+        // Concurrent: neither the device nor senders that locate it wait for the other step.
         let ((), released) = tokio::join!(transport.close(close, batch), context.release_route(&connection));
-        // Otherwise a newer connection has taken the device's place.
+        // Otherwise a newer connection of the device has its place.
         if released {
             context.upstream.presences.try_tell(&connection.user, &connection.device, false, context.now());
         }
@@ -291,14 +291,14 @@ impl<T: Transport> Session<T> {
         Ok(())
     }
 
-    /// Queues a frame. Everything goes out by the outbox, which also bounds what a device causes that asks and never reads.
+    /// Queues a frame. Every frame goes out by the outbox, which also bounds the answers to a device that asks and never reads.
     fn push(&self, body: pb::frame::Body) {
         self.connection().outbox.try_push(frame::encode(body));
     }
 
     fn publish(&mut self, publish: Bytes) -> Result<(), TransportError> {
         let head = pb::PublishHead::decode(publish.clone()).map_err(frame::FrameError::from)?;
-        // First: a repetition must not be refused while the first one may yet be accepted.
+        // First: a repetition must not be refused while the original may yet be accepted.
         if self.context.upstream.publishes.pending.contains(self.connection(), head.number) {
             return Ok(());
         }
@@ -317,7 +317,7 @@ impl<T: Transport> Session<T> {
         let in_room = self.is_in(&head.channel);
         let publishes = &self.context.upstream.publishes;
         if !publishes.try_forward(self.connection(), head.number, publish, in_room) {
-            // It has gone nowhere, which `Unavailable` would leave open.
+            // The publish was not forwarded; `Unavailable` would leave that open.
             self.refuse_publish(head.number, "the way to the back ends is full", RETRY_MS);
         }
         Ok(())
@@ -339,7 +339,7 @@ impl<T: Transport> Session<T> {
         self.connection().user_state().try_spend(operation, bytes, Instant::now())
     }
 
-    /// Forwards a sync. One too many is dropped, as any may be: a device that has lost one asks again.
+    /// Forwards a sync. Drops it beyond the rate: a device whose sync is lost asks again.
     fn sync(&self, sync: Bytes) {
         if self.try_spend(Operation::Sync, sync.len()).is_ok() {
             self.context.upstream.syncs.try_forward(self.connection(), sync);
@@ -359,7 +359,7 @@ impl<T: Transport> Session<T> {
     fn request(&self, request: Bytes) -> Result<(), TransportError> {
         let head = pb::RequestHead::decode(request.clone()).map_err(frame::FrameError::from)?;
         let requests = &self.context.upstream.requests;
-        // First: a repetition must not be refused while the first one may yet be answered.
+        // First: a repetition must not be refused while the original may yet be answered.
         if requests.pending.contains(self.connection(), head.number) {
             return Ok(());
         }
@@ -370,7 +370,7 @@ impl<T: Transport> Session<T> {
         Ok(())
     }
 
-    /// Forwards a signal. One too many is dropped without a word, as any may be.
+    /// Forwards a signal. Drops it silently if it is too large or beyond the rate: signals may be lost.
     fn signal(&self, signal: Bytes) -> Result<(), TransportError> {
         let head = pb::SignalHead::decode(signal.clone()).map_err(frame::FrameError::from)?;
         let signals = &self.context.upstream.signals;

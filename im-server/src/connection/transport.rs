@@ -11,7 +11,7 @@ use im_proto::{close::CloseCode, frame::FrameError};
 
 use crate::registry::{frame_batch::FrameBatch, outbox::Close};
 
-/// How long a closing connection may take to hand over its last frames and its close code.
+/// The time in which a closing connection may hand over its last frames and its close code.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
 /// A framed connection to one device.
@@ -29,17 +29,17 @@ pub(crate) trait Transport: Send {
     /// Sets the largest frame from here on.
     fn set_frame_limit(&mut self, bytes: usize);
 
-    /// Closes with a code and waits, at most [`LINGER`], until the device has it. The rest of a message that was begun, in `batch`,
-    /// goes first. `None` means that the device has closed or is gone; it still gets an answer that the protocol owes it.
+    /// Closes with a code and waits, at most [`LINGER`], until the device has received it. The rest of a partly written message, in
+    /// `batch`, goes first. `None` means that the device has closed or is gone; it still gets an answer that the protocol requires.
     fn close(self, close: Option<Close>, batch: FrameBatch) -> impl Future<Output = ()> + Send;
 }
 
-/// Why a transport cannot go on.
+/// The reason for which a transport cannot continue.
 #[derive(Debug)]
 pub(crate) enum TransportError {
-    /// The transport is gone, and nobody is there to be told.
+    /// The transport is gone, so the device cannot be told a reason.
     Lost,
-    /// The device broke the protocol or a limit, and is told so.
+    /// The device broke the protocol or a limit; it is told this code and reason.
     Refused(Close),
 }
 
@@ -48,7 +48,7 @@ impl TransportError {
         Self::Refused(Close::new(CloseCode::ProtocolError, reason))
     }
 
-    /// Creates the end of a device that sent more, before it was admitted, than there is room for.
+    /// Creates the error of a device that sent more than fits into the memory for connections that are being admitted.
     pub(crate) fn admission_full() -> Self {
         Self::Refused(Close::new(CloseCode::Overloaded, "devices that are not let in yet hold too much"))
     }

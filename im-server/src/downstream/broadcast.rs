@@ -1,5 +1,5 @@
-//! Messages to everybody who is connected here. They are paced, so that the writes of all connections do not come at the same moment,
-//! and deliveries to single connections go on meanwhile.
+//! Messages to everybody who is connected here. They are paced, so that the writes of all connections do not come at the same
+//! moment, and deliveries to single connections continue meanwhile.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,11 +10,11 @@ use tokio::{sync::mpsc, time::sleep};
 use super::Downstream;
 use crate::registry::{Registry, SHARDS, connection::Connection};
 
-/// How many broadcasts may be queued, of at most a frame each. They are rare, and each takes a while.
+/// The maximum number of queued broadcasts, each of at most one frame. They are rare, and each takes a while.
 const QUEUE: usize = 64;
 
-/// How many connections get a message at once, and the pause before the next ones do. That makes 200,000 in a second, which is what a
-/// machine can write.
+/// The number of connections that get a message at once, and the pause before the next ones. Together they allow 200,000 in a
+/// second, which is as much as a machine can write.
 const CHUNK: usize = 1000;
 const CHUNK_PAUSE: Duration = Duration::from_millis(5);
 
@@ -39,7 +39,8 @@ impl Broadcasts {
 }
 
 impl Downstream {
-    /// Queues a record for everybody, and reports in the reply how many that is now. If the queue is full, the record is missed.
+    /// Queues a record for everybody, and reports the current number of connections in the reply. If the queue is full, the record
+    /// is missed.
     pub(super) fn begin_broadcast(&self, index: u32, record: pb::Record, reply: &mut pb::Delivered) {
         let priority = record.priority();
         let Some(Effect::Frames(frames)) = record.effect else {
@@ -55,7 +56,7 @@ impl Downstream {
     }
 }
 
-/// Carries out one broadcast after the other. Ends with the server.
+/// Carries out broadcasts one after the other. Ends with the server.
 pub(super) async fn run(registry: Arc<Registry>, mut queue: mpsc::Receiver<Broadcast>) {
     while let Some(broadcast) = queue.recv().await {
         let mut left = CHUNK;
@@ -105,7 +106,7 @@ mod tests {
         pb::Record { everyone: true, effect, ..pb::Record::default() }
     }
 
-    /// Returns how many messages each has got since it was asked last.
+    /// Returns how many messages each connection has got since the last call.
     fn taken(registrations: &[Registration]) -> Vec<usize> {
         let mut cx = Context::from_waker(Waker::noop());
         let take = |registration: &Registration| {

@@ -1,8 +1,8 @@
-//! Joins and leaves, and the routes of channels. A connection counts as joined when the route store says that this server has members
-//! of the channel: only then does nothing that is sent to the channel pass it by.
+//! Joins and leaves, and the routes of channels. A connection counts as joined only when the route store lists this server for the
+//! channel; from then on no message to the channel misses it.
 //!
-//! One task does all of it, one batch after the other. So changes that arrive while routes are being written share the next request,
-//! and a channel's joins and leaves cannot overtake each other on the way to the route store.
+//! One task does all of it, one batch after the other. Changes that arrive while routes are being written therefore share the next
+//! request, and a channel's joins and leaves cannot overtake each other on the way to the route store.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -27,29 +27,30 @@ use tokio::{
 use super::Downstream;
 use crate::registry::outbox::Close;
 
-/// How many envelopes with joins and leaves may be queued. Each holds at most some hundred KiB of names. A join that finds no room is
-/// answered as missed, and the device asks again.
+/// The maximum number of queued envelopes with joins and leaves. Each holds at most some hundred KiB of names. A join that finds no
+/// room is reported as missed, and the device asks again.
 const QUEUE: usize = 1024;
 
-/// How many envelopes share a request to the route store.
+/// The number of envelopes that share a request to the route store.
 const MAX_BATCH: usize = 256;
 
-/// How often the routes are tidied.
+/// The interval at which the routes are tidied.
 const TIDY_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How long a channel keeps its route without a member here. Devices that reconnect in a storm must not make it come and go.
+/// How long a channel keeps its route without a member here. Its route must not come and go when devices reconnect in a storm.
 const EMPTY_GRACE: Duration = Duration::from_secs(5);
 
-/// How often a route is written again: a failover of the route store may have lost it.
+/// The interval at which a route is written again, in case a failover of the route store has lost it.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The most routes that are removed, and written again, at one tick. Joins wait meanwhile.
+/// The maximum number of routes removed, and of routes written again, at one tick. Joins wait meanwhile.
 const MAX_TIDIED: usize = 4096;
 
-/// How long the route store may take for one request, whatever its own limits are. Everybody who joins waits meanwhile.
+/// The time limit of one request to the route store, whatever the store's own limits are. All joins wait meanwhile.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// After one request for many channels has failed: how many go out at once on their own, and how long that may take in all.
+/// The fallback after one request for many channels has failed: the number of concurrent requests for one channel each, and the
+/// time limit of all together.
 const MAX_SINGLE_WRITES: usize = 64;
 const SINGLE_WRITES_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -57,7 +58,7 @@ const SINGLE_WRITES_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct ChannelRoutes {
     queue: mpsc::Sender<SubscriptionChanges>,
-    /// Whether written routes may be gone.
+    /// Whether written routes may have been lost.
     invalidated: AtomicBool,
 }
 
@@ -72,7 +73,7 @@ pub(super) struct SubscriptionChanges {
 /// A record's joins or leaves.
 #[derive(Debug)]
 pub(super) struct SubscriptionChange {
-    /// The record's index in the envelope.
+    /// The index of the record in the envelope.
     record: u32,
     connections: Vec<u64>,
     channels: Vec<ChannelId>,
@@ -90,7 +91,7 @@ enum JoinOp {
     Leave,
     /// Leaves the channels that were not joined in the pass.
     EndPass,
-    /// Makes everybody leave, not only the connections that are named.
+    /// Removes all connections from the channels, not only the named ones.
     LeaveAll,
 }
 
@@ -101,7 +102,7 @@ impl JoinOp {
 }
 
 impl SubscriptionChange {
-    /// Returns `None` if the record is about something else.
+    /// Returns `None` if the record is neither a join nor a leave.
     pub(super) fn from_record(index: u32, record: &pb::Record) -> Option<Self> {
         let (wanted, op) = match &record.effect {
             Some(Effect::Join(wanted)) if wanted.only => (wanted, JoinOp::JoinOnly),
@@ -129,7 +130,7 @@ impl ChannelRoutes {
         (Self { queue, invalidated: AtomicBool::new(false) }, receiver)
     }
 
-    /// Has all routes written again, by the next join or within moments: the route store may have forgotten them.
+    /// Has all routes written again, by the next join or within moments, because the route store may have forgotten them.
     pub(crate) fn invalidate(&self) {
         self.invalidated.store(true, Ordering::Relaxed);
     }
@@ -141,8 +142,8 @@ impl ChannelRoutes {
 }
 
 impl Downstream {
-    /// Replies for changes that found no room. Nobody has joined, and a connection that should have left is closed, since nothing of
-    /// the channel may reach it any more.
+    /// Replies to changes that found no room. Nobody has joined. A connection that should have left is closed, since no more
+    /// messages of the channel may reach it.
     pub(super) fn reject_changes(&self, rejected: SubscriptionChanges) {
         let SubscriptionChanges { changes, mut reply, reply_to } = rejected;
         if let Some(count) = self.throttles.changes_rejected.note() {
@@ -167,7 +168,7 @@ impl Downstream {
     }
 }
 
-/// Carries out joins and leaves, and keeps the routes true, until the server ends. Then it removes its routes.
+/// Carries out joins and leaves, and keeps the routes up to date, until the server ends. Then it removes the server's routes.
 pub(super) async fn run(downstream: Arc<Downstream>, mut queue: mpsc::Receiver<SubscriptionChanges>) {
     let mut routes = RouteTable::default();
     let mut ticks = interval(TIDY_INTERVAL);
@@ -201,7 +202,7 @@ pub(super) async fn run(downstream: Arc<Downstream>, mut queue: mpsc::Receiver<S
     routes.remove_all(&downstream).await;
 }
 
-/// Returns the channels that somebody wants to join.
+/// Returns the channels that connections want to join.
 fn wanted(batch: &[SubscriptionChanges]) -> HashSet<ChannelId> {
     let changes = batch.iter().flat_map(|changes| &changes.changes);
     changes.filter(|change| change.op.joins()).flat_map(|change| change.channels.iter().cloned()).collect()
@@ -215,9 +216,9 @@ struct RouteTable {
 
 #[derive(Debug)]
 struct ChannelRoute {
-    /// When it was last written. `None` means that it may not be there.
+    /// The time of the last write; `None` if the route may be missing.
     written: Option<Instant>,
-    /// Since when nobody here has joined, as far as that was looked at.
+    /// The time at which a tick first found the channel without members here.
     empty_since: Option<Instant>,
 }
 
@@ -228,10 +229,10 @@ impl RouteTable {
         }
     }
 
-    /// Writes the routes that are not there yet.
+    /// Writes the missing routes.
     async fn write(&mut self, downstream: &Downstream, mut wanted: HashSet<ChannelId>) {
         wanted.retain(|channel| !self.is_written(channel));
-        // Without its lease this server writes nothing: backends count it as dead.
+        // Without its lease, this server writes no routes: backends count it as dead.
         if wanted.is_empty() || !downstream.lifecycle.holds_lease() {
             return;
         }
@@ -247,7 +248,7 @@ impl RouteTable {
         }
     }
 
-    /// Writes the routes one by one: on a Redis Cluster, one node that is gone must not keep everybody out.
+    /// Writes the routes one by one: on a Redis Cluster, one unavailable node must not fail all joins.
     async fn write_singly(&mut self, downstream: &Downstream, wanted: Vec<ChannelId>, asked: Instant) {
         let routes = downstream.cluster.routes();
         let writes = stream::iter(wanted).map(async |channel| {
@@ -258,7 +259,7 @@ impl RouteTable {
             self.note_written(written.as_slice(), asked);
             std::future::ready(())
         });
-        // Joins of channels that are not written by then are answered as missed.
+        // Joins of channels without a route by then are reported as missed.
         let _ = timeout(SINGLE_WRITES_TIMEOUT, noting).await;
     }
 
@@ -312,7 +313,7 @@ impl RouteTable {
         reply
     }
 
-    /// Removes the routes of channels that nobody here has joined for a while, and writes old ones again.
+    /// Removes the routes of channels that have had no member here for a while, and writes old ones again.
     async fn tidy(&mut self, downstream: &Downstream, now: Instant) {
         if !downstream.lifecycle.holds_lease() {
             return;
@@ -343,7 +344,7 @@ impl RouteTable {
             } else if now.duration_since(*route.empty_since.get_or_insert(now)) >= EMPTY_GRACE
                 && left.len() < MAX_TIDIED
             {
-                // Whatever becomes of the request, a join from here on has the route written again.
+                // Whatever the outcome of the request, a later join has the route written again.
                 route.written = None;
                 left.insert(channel.clone());
             }
@@ -354,13 +355,13 @@ impl RouteTable {
     async fn remove_all(self, downstream: &Downstream) {
         let all: Vec<ChannelId> = self.routes.into_keys().collect();
         if !all.is_empty() && downstream.lifecycle.holds_lease() {
-            // Backends remove the routes that stay, when they meet them.
+            // Backends remove the remaining routes when they come across them.
             remove(downstream, &all).await;
         }
     }
 }
 
-/// Writes routes with one request. Returns whether they are written.
+/// Writes routes with one request. Returns whether they were written.
 async fn write_all(downstream: &Downstream, channels: &[ChannelId]) -> bool {
     let write = downstream.cluster.routes().join_channels(&downstream.id, channels);
     match timeout(WRITE_TIMEOUT, write).await {
@@ -375,7 +376,7 @@ async fn write_all(downstream: &Downstream, channels: &[ChannelId]) -> bool {
     false
 }
 
-/// Removes routes. Returns whether they are removed; if not, the next tick tries again.
+/// Removes routes. Returns whether they were removed; if not, the next tick tries again.
 async fn remove(downstream: &Downstream, channels: &[ChannelId]) -> bool {
     let removal = downstream.cluster.routes().leave_channels(&downstream.id, channels);
     match timeout(WRITE_TIMEOUT, removal).await {

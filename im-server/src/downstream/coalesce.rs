@@ -1,5 +1,5 @@
-//! Joins frames for the same connections into one piece of memory, so that a busy channel costs each of its members little more than
-//! its bytes.
+//! Coalesces frames for the same connections into one buffer, so that a busy channel costs each of its members little more than its
+//! bytes.
 
 use std::iter::Peekable;
 
@@ -8,19 +8,19 @@ use im_proto::pb::{self, Priority, record::Effect};
 
 use crate::registry::frame_batch::WRITE_BYTES;
 
-/// Returns how large one piece may be: a part of the outbox, so that it still fits when something is queued already.
+/// Returns the maximum size of one buffer: a fraction of the outbox, so that it still fits when other frames are queued.
 pub(crate) fn max_bytes(outbox_bytes: usize) -> usize {
     WRITE_BYTES.min(outbox_bytes / 8)
 }
 
-/// A record for fewer connections stays as it is: joining it with others costs more than it saves.
+/// Records for fewer connections are not coalesced: that would cost more than it saves.
 const MIN_CONNECTIONS: usize = 4;
 
-/// Moves the frames of the following records that are for the same connections into `record`, up to `max_bytes` in all, and returns
-/// the index of the last one.
+/// Moves the frames of the following records for the same connections into `record`, up to `max_bytes` in all, and returns the
+/// index of the last of them.
 ///
-/// Records that may be shed stay by themselves: each is shed or not, and counted. A joined piece reaches as many connections as each
-/// part of it would.
+/// Records that may be shed are not coalesced: each is shed and counted by itself. A coalesced buffer reaches as many connections
+/// as each of its parts would.
 pub(crate) fn coalesce(
     record: &mut pb::Record,
     index: u32,

@@ -1,4 +1,5 @@
-//! HOT PATH 2: hands what arrives on this server's subject to the connections that it names. It waits neither for them nor for the bus.
+//! HOT PATH 2: hands the records that arrive on this server's subject to the connections that they name. It waits neither for them
+//! nor for the bus.
 
 use std::{
     convert::Infallible,
@@ -35,7 +36,7 @@ use crate::{
     upstream::backend_watch,
 };
 
-/// How often silent publishers are looked for.
+/// The interval at which silent publishers are looked for.
 const TICK: Duration = Duration::from_secs(1);
 
 impl Downstream {
@@ -49,7 +50,7 @@ impl Downstream {
             let event = tokio::select! {
                 biased; // Deliveries come first.
                 event = subscription.next() => event,
-                // Before the task sleeps: nothing more is there that could be written along.
+                // Before the task sleeps: no further event is ready whose frames could go out in the same write.
                 never = poll_fn(|_| { flushes.flush(); Poll::<Infallible>::Pending }) => match never {},
                 _ = ticks.tick() => {
                     if gaps.forget_silent(Instant::now()) {
@@ -93,7 +94,7 @@ impl Downstream {
         self.upstream.handle_undelivered(&self.cluster.names().upstream_publish());
     }
 
-    /// Applies an envelope's records. The sessions that have something to write then are in `flushes`.
+    /// Applies an envelope's records. Sessions that have frames to write are added to `flushes`.
     pub(crate) fn dispatch(&self, envelope: pb::Envelope, flushes: &mut FlushQueue) {
         let mut reply = pb::Delivered { number: envelope.number, ..pb::Delivered::default() };
         let mut changes = Vec::new();
@@ -126,7 +127,7 @@ impl Downstream {
         self.finish(envelope.answer_to, reply, changes);
     }
 
-    /// Replies, once joins and leaves are carried out. Routes are written elsewhere: deliveries do not wait for them.
+    /// Replies once joins and leaves are carried out. Another task writes the routes, so that deliveries do not wait for them.
     fn finish(&self, reply_to: String, mut reply: pb::Delivered, changes: Vec<SubscriptionChange>) {
         if reply_to.is_empty() && changes.is_empty() {
             return;
@@ -149,8 +150,8 @@ impl Downstream {
         };
         let mut connections = record.connections;
         match (effect, &*connections) {
-            // Most records. The reference that arrived is the one that is written: counting more of them costs, as all of an
-            // envelope's frames share one count.
+            // The common case. The reference that arrived is the one that is written: all frames of an envelope share one reference
+            // count, and changing it costs.
             (Effect::Frames(frames), &[only]) => {
                 if self.push(ConnectionId(only), frames, priority, flushes) {
                     connections.clear();
@@ -163,13 +164,13 @@ impl Downstream {
         connections
     }
 
-    /// Returns `true` if the frames are queued, or shed because of their priority: the connection is there.
+    /// Queues frames. Returns `true` if they are queued, or shed because of their priority, which counts as reached.
     fn push(&self, id: ConnectionId, frames: Bytes, priority: Priority, flushes: &mut FlushQueue) -> bool {
         let pushed = self.registry.with(id, |connection| push_to(connection, frames, priority, flushes));
         matches!(pushed, Some(PushOutcome::Queued | PushOutcome::Shed))
     }
 
-    /// Delivers a part of a sync. It is queued whatever else is, and the reply tells whether the sync should pause.
+    /// Delivers a part of a sync. It is queued whatever else is, and the reply states whether the sync should pause.
     fn deliver_paced(
         &self,
         index: u32,
@@ -197,7 +198,8 @@ impl Downstream {
         }
     }
 
-    /// Delivers to all connections that have joined the channel. One that has not gets what it missed when it joins.
+    /// Delivers to all connections that have joined the channel. A connection that has not joined yet gets missed entries when it
+    /// joins.
     fn deliver_to_channel(&self, record: &pb::Record, flushes: &mut FlushQueue) -> Option<pb::Reached> {
         let channel = ChannelId::parse_internal(&record.channel);
         let channel = channel.inspect_err(|error| tracing::warn!(%error, "record dropped: no valid channel"));
@@ -248,7 +250,7 @@ impl Downstream {
                 upstream.syncs.ended(id, ended.number, ended.rest.clone());
                 true
             }
-            // Handled before, by `dispatch`.
+            // Handled by `dispatch`.
             Effect::Join(_) | Effect::Leave(_) | Effect::Count(_) | Effect::StoreReport(_) => false,
         }
     }
@@ -325,7 +327,7 @@ mod tests {
         let connection = &registration.connection;
         let wakes = Arc::new(Wakes::default());
         let waker = Waker::from(Arc::clone(&wakes));
-        // As a session that has nothing to do.
+        // Like a session without frames to write.
         let taken = connection.outbox.poll_take(&mut Context::from_waker(&waker), &mut FrameBatch::default());
         assert_eq!(taken, Poll::Pending);
         let mut flushes = FlushQueue::default();

@@ -1,28 +1,28 @@
-//! Sessions that have something to write. If they are few, the task that queued it writes at once instead of waking them: waking a
-//! second thread costs more than a small write, and takes longer. If they are many, they are woken, and all threads write.
+//! Sessions that have frames to write. If they are few, the task that queued the frames writes at once instead of waking them:
+//! waking a second thread costs more than a small write, and takes longer. If they are many, they are woken, and all threads write.
 
 use std::{sync::Arc, task::Waker};
 
 use crate::registry::connection::Connection;
 
-/// The most sessions that are written for, and the most bytes. Writing to as many takes about as long as it takes a sleeping thread
-/// to begin.
+/// The limits of inline writes, in sessions and in bytes. Writing that much takes about as long as waking a sleeping thread.
 const MAX_INLINE: usize = 4;
 const MAX_INLINE_BYTES: usize = 16 * 1024;
 
-/// See the module's description. Sessions that are dropped without [`Self::flush`] are woken.
+/// The sessions to write for. Sessions that are dropped without [`Self::flush`] are woken.
 #[derive(Debug, Default)]
 pub(crate) struct FlushQueue {
     inline: Vec<(Arc<Connection>, Waker)>,
     bytes: usize,
-    /// Whether there are too many, which have been woken.
+    /// Whether a limit was exceeded; the sessions have then been woken.
     overflowed: bool,
 }
 
 impl FlushQueue {
-    /// Adds a session for which this many bytes were queued. `None` stands for a session that is added already, or awake.
+    /// Adds a session for which this many bytes were queued. `None` stands for a session that was added before, or that is awake.
     ///
-    /// Its bytes count all the same: nobody writes while there is more to queue, and an outbox must not fill up meanwhile.
+    /// The bytes of such a session count, too: no writes happen while there is more to queue, and an outbox must not fill up
+    /// meanwhile.
     pub(crate) fn add(&mut self, connection: &Arc<Connection>, session: Option<Waker>, bytes: usize) {
         self.bytes = self.bytes.saturating_add(bytes);
         let fits = !self.overflowed && self.bytes <= MAX_INLINE_BYTES;
@@ -38,7 +38,7 @@ impl FlushQueue {
         self.wake();
     }
 
-    /// Writes, now that nothing more is to be queued.
+    /// Writes for the added sessions. Called when there is nothing more to queue.
     pub(crate) fn flush(&mut self) {
         (self.bytes, self.overflowed) = (0, false);
         for (connection, session) in self.inline.drain(..) {
@@ -74,7 +74,7 @@ mod tests {
         testing,
     };
 
-    /// A session that counts.
+    /// A session that counts its writes and wake-ups.
     #[derive(Default)]
     struct Session {
         flushed: AtomicUsize,
@@ -121,14 +121,14 @@ mod tests {
             }
         }
 
-        /// Adds more before the sessions have run.
+        /// Queues more bytes before the sessions have run.
         fn add_more(&self, bytes: usize) {
             for (registration, _) in &self.sessions {
                 self.flushes.lock().add(&registration.connection, None, bytes);
             }
         }
 
-        /// Returns how many have written, and how many were woken, since the beginning.
+        /// Returns the numbers of writes and of wake-ups so far.
         fn counts(&self) -> (usize, usize) {
             let sum = |count: fn(&Session) -> &AtomicUsize| {
                 self.sessions.iter().map(|(_, session)| count(session).load(Ordering::Relaxed)).sum()

@@ -8,10 +8,10 @@ use std::{
 
 use im_proto::pb;
 
-/// After which silence a publisher may have sent something that never arrived.
+/// The silence after which a publisher may have sent an envelope that never arrived.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// See the module's description.
+/// The known publishers and their last numbers.
 #[derive(Debug, Default)]
 pub(crate) struct GapDetector {
     publishers: HashMap<String, LastEnvelope>,
@@ -24,13 +24,13 @@ struct LastEnvelope {
 }
 
 impl GapDetector {
-    /// Notes an envelope. Returns `true` if something may be missing before it.
+    /// Notes an envelope. Returns `true` if envelopes may be missing before it.
     pub(crate) fn observe(&mut self, envelope: &pb::Envelope, now: Instant) -> bool {
         if envelope.number == 0 && !envelope.goodbye {
             return false; // Not numbered, such as a server's kick.
         }
         let known = self.publishers.get(&envelope.publisher).map_or(0, |last| last.number);
-        // An envelope without records only repeats the last number. No number follows the largest one.
+        // An envelope without records only repeats the last number. The largest number has no successor.
         let expected = if envelope.records.is_empty() { Some(known) } else { known.checked_add(1) };
         if envelope.goodbye {
             self.publishers.remove(&envelope.publisher);

@@ -1,5 +1,6 @@
-//! Detects that this server alone is cut off from the route store or from the bus. If everybody is cut off, its devices are as well
-//! off here as elsewhere, and stay. If others are not, they can serve its devices, which nothing reaches here: it sends them away.
+//! Detects that this server alone is cut off from the route store or from the bus. It then sends its devices to other servers,
+//! which can serve them, while messages do not reach them here. If all servers are cut off, the devices stay: they would be no
+//! better off elsewhere.
 //!
 //! - **The route store**: once the lease has run out, the server asks the backends over the bus whether the store answers them.
 //! - **The bus**: the server publishes to its own subject. If nothing comes back, it says so beside its lease, and looks whether
@@ -25,14 +26,14 @@ use crate::lifecycle::StopReason;
 /// How often the server probes the bus, with a lease of at least three times as long.
 const PROBE_INTERVAL: Duration = Duration::from_secs(3);
 
-/// After which silence the bus counts as out of reach. A lost connection to NATS is restored by then.
+/// The silence after which the bus counts as unreachable. A lost connection to NATS is restored by then.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// How long other servers must have heard the bus while this one does not. After an outage of NATS not all connect at the same
-/// moment, and what a server says beside its lease is some seconds old.
+/// How long other servers must have heard the bus while this one does not. After an outage of NATS, servers reconnect at different
+/// times, and the state that a server stores with its lease is some seconds old.
 const OTHERS_HEAR: Duration = Duration::from_secs(10);
 
-/// See the module's description.
+/// The state of the detection.
 #[derive(Debug)]
 pub(crate) struct Isolation {
     state: Mutex<State>,
@@ -41,9 +42,9 @@ pub(crate) struct Isolation {
 
 #[derive(Debug)]
 struct State {
-    /// When the server last heard its own probe.
+    /// The time at which the server last heard its own probe.
     heard_at: Instant,
-    /// Since when others hear the bus and this server does not.
+    /// The time since which others hear the bus while this server does not.
     others_hear: Option<Instant>,
     /// The number of the last question about the route store.
     question: u64,
@@ -55,7 +56,7 @@ impl Isolation {
         Self { state: Mutex::new(state), deaf: AtomicBool::new(false) }
     }
 
-    /// Returns whether nothing comes from the bus.
+    /// Returns whether the bus is silent.
     pub(crate) fn is_deaf(&self) -> bool {
         self.deaf.load(Ordering::Relaxed)
     }
@@ -74,7 +75,7 @@ impl Isolation {
         }
     }
 
-    /// Returns whether nothing has come for too long.
+    /// Returns whether the bus has been silent for too long.
     fn check_silence(&self, now: Instant) -> bool {
         let silent = now.saturating_duration_since(self.lock().heard_at) >= SILENCE;
         if silent && !self.deaf.swap(true, Ordering::Relaxed) {
@@ -83,7 +84,7 @@ impl Isolation {
         silent
     }
 
-    /// Notes whether others hear the bus while this server does not. Returns `true` once they have for long enough.
+    /// Notes whether others hear the bus while this server does not. Returns `true` once that has lasted long enough.
     fn note_others(&self, hear: bool, now: Instant) -> bool {
         let mut state = self.lock();
         if !hear {
@@ -125,7 +126,7 @@ impl Downstream {
             return;
         }
         let Some(without_lease) = self.lifecycle.without_lease_for() else { return };
-        // A lease that runs all the same was renewed, and only the response was lost. That may happen once.
+        // A lease that is valid nevertheless was renewed, and only the response was lost. That may happen once.
         if !report.leased || without_lease >= self.lease {
             tracing::warn!(?without_lease, "others reach the route store, and this server does not");
             self.lifecycle.become_unreachable(StopReason::Isolated);
@@ -164,7 +165,7 @@ async fn probe(downstream: &Downstream) -> Result<(), BusError> {
     let number = downstream.isolation.next_question();
     let question = pb::UpstreamStoreCheck { server: downstream.id.to_string(), number };
     let payload = question.encode_to_vec().into();
-    // If no backend listens, nobody sends these devices anything either.
+    // If no backend listens, messages do not reach these devices elsewhere either.
     bus.publish(Publication { subject: names.upstream_store(), return_to: None, payload }).await
 }
 

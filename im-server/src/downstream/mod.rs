@@ -1,6 +1,6 @@
-//! What arrives for devices on this server's subject: [`dispatch`] hands each record to the connections that it names.
+//! Delivers the records that arrive on this server's subject: [`dispatch`] hands each one to the connections that it names.
 //!
-//! Nothing here waits for a device. What takes longer is done by tasks of its own: [`channel_routes`], [`broadcast`], [`sync_hint`].
+//! Nothing here waits for a device. Slower work has tasks of its own: [`channel_routes`], [`broadcast`], [`sync_hint`].
 
 pub(crate) mod broadcast;
 pub(crate) mod channel_routes;
@@ -101,7 +101,7 @@ impl Downstream {
         (downstream, queues)
     }
 
-    /// Replies to an envelope whose publisher asked for that.
+    /// Replies to an envelope whose publisher asked for a reply.
     fn reply(&self, reply_to: &str, reply: pb::Delivered) {
         if reply_to.is_empty() {
             return;

@@ -1,4 +1,4 @@
-//! Replies to envelopes, on their way back to the publishers. They have a lane of their own: deliveries never wait for the bus.
+//! Replies to envelopes, sent back to their publishers. They have a lane of their own, so that deliveries never wait for the bus.
 //!
 //! A dropped reply makes its publisher's sends unconfirmed.
 
@@ -11,7 +11,7 @@ use crate::upstream::{
     lane::{Encoded, Encoder, Lane, Outgoing, lane},
 };
 
-/// See the module's description.
+/// The entrance of the replies' lane.
 #[derive(Debug)]
 pub(crate) struct Replies {
     lane: Lane<(Subject, pb::Delivered)>,
@@ -32,14 +32,14 @@ impl Replies {
     }
 }
 
-/// Encodes replies, one at a time, each for its own subject. The bus's client sends them together where it has several.
+/// Encodes replies, one at a time, each for its own subject. The bus's client writes several together.
 #[derive(Debug)]
 pub(crate) struct ReplyEncoder;
 
 impl Encoder for ReplyEncoder {
     type Message = (Subject, pb::Delivered);
     const LANE: &'static str = "reply";
-    /// Most are of some 20 bytes; one that names many missing connections is large.
+    /// Most take some 20 bytes; one that names many missing connections is large.
     const CAPACITY: Capacity = Capacity { items: 8192, bytes: 8 * 1024 * 1024 };
     const MAX_BATCH: usize = 1;
 

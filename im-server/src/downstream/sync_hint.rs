@@ -1,5 +1,5 @@
-//! Asks all devices to sync when something may be missing: one after the other, as fast as backends bring them up to date. The number
-//! of syncs in flight tells how fast that is.
+//! Asks all devices to sync when entries may be missing: one after the other, as fast as backends bring them up to date, measured
+//! by the number of syncs in flight.
 
 use std::{
     collections::VecDeque,
@@ -17,31 +17,31 @@ use tokio::{sync::Notify, time::sleep};
 use super::Downstream;
 use crate::registry::SHARDS;
 
-/// How many syncs of this server may be in flight before the next device is asked. One backend does as many at once, so that many
-/// servers together do not let them wait for longer than devices do.
+/// The number of this server's syncs in flight at which the next device waits to be asked. One backend processes as many at once,
+/// so that syncs of many servers wait no longer than devices do.
 const MAX_IN_FLIGHT: usize = 256;
 
-/// How many devices may have been asked whose syncs have not arrived yet.
+/// The maximum number of devices that were asked and whose syncs have not arrived yet.
 const MAX_EXPECTED: usize = 1024;
 
-/// How long a device is expected to ask. After that it may have good reasons not to.
+/// How long an asked device is expected to sync. After that it may have good reasons not to.
 const EXPECTED_FOR: Duration = Duration::from_secs(1);
 
-/// Within which time a device asks.
+/// The time within which a device syncs after it was asked.
 const WITHIN_MS: u32 = 500;
 
-/// How often the round looks whether there is room again.
+/// The interval at which a round checks for room.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The pause between two rounds: one outage gives many reasons for a round.
+/// The pause between two rounds: one outage gives several reasons for a round.
 const ROUND_PAUSE: Duration = Duration::from_secs(1);
 
-/// See the module's description.
+/// The requested round, and the state of the running one.
 #[derive(Debug, Default)]
 pub(crate) struct SyncHints {
     requested: Mutex<Option<Round>>,
     wake: Notify,
-    /// Whether a round is running in which devices are asked to compare their logs.
+    /// Whether a round is running, or requested, in which devices compare their logs.
     comparing: AtomicBool,
 }
 
@@ -52,7 +52,7 @@ struct Round {
 }
 
 impl SyncHints {
-    /// Requests a round; with `rolled_back`, devices compare their logs too. Never waits.
+    /// Requests a round. With `rolled_back`, devices compare their logs too. Never waits.
     pub(crate) fn request(&self, rolled_back: bool) {
         if rolled_back {
             self.comparing.store(true, Ordering::Relaxed);
@@ -120,14 +120,14 @@ async fn ask_all(downstream: &Downstream, Round { rolled_back }: Round) {
 
 /// The devices of a round that are expected to sync.
 struct Pace {
-    /// How many syncs devices had requested at the last look.
+    /// The number of requested syncs at the last check.
     requested: u64,
-    /// When those devices were asked whose syncs have not arrived yet.
+    /// The times at which devices were asked whose syncs have not arrived yet.
     expected: VecDeque<Instant>,
 }
 
 impl Pace {
-    /// Returns whether one more device may be asked now; it is expected then.
+    /// Returns whether another device may be asked now; its sync is then expected.
     fn has_room(&mut self, in_flight: usize, requested: u64, now: Instant) -> bool {
         let arrived = requested.saturating_sub(std::mem::replace(&mut self.requested, requested));
         let arrived = usize::try_from(arrived).unwrap_or(usize::MAX).min(self.expected.len());

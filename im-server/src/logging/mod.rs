@@ -1,4 +1,4 @@
-//! Log lines that others can cause.
+//! Log messages that clients can cause.
 
 pub(crate) mod rejections;
 pub(crate) mod throttle;

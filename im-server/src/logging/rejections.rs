@@ -1,7 +1,7 @@
 //! Throttled log messages for rejected connections: bad tokens, users over their limits, TLS on a plain port, plain HTTP on a TLS port.
 //!
-//! Mistakes in a deployment look like this, and so do strangers. Each kind is counted by itself, so that many of one hide no other.
-//! Nothing that strangers choose freely gets into the log.
+//! Rejections come from mistakes in a deployment as well as from arbitrary clients. Each kind has a throttle of its own, so that
+//! many of one kind hide no other. No text of a client's free choice gets into the log.
 
 use std::{
     collections::HashMap,
@@ -14,10 +14,10 @@ use parking_lot::Mutex;
 
 use super::throttle::LogThrottle;
 
-/// See the module's description.
+/// The throttles, one for each kind of rejection.
 #[derive(Debug, Default)]
 pub(crate) struct RejectionLog {
-    /// By what is wrong with the token.
+    /// By the kind of error.
     tokens: Mutex<HashMap<Discriminant<TokenError>, LogThrottle>>,
     /// The operating system did not hand out a connection.
     pub(crate) accept_failed: LogThrottle,
@@ -27,11 +27,11 @@ pub(crate) struct RejectionLog {
 }
 
 impl RejectionLog {
-    /// Notes that a token was refused. The reason must not be longer than a line.
+    /// Notes that a token was refused. The reason must be a single line.
     pub(crate) fn note_token(&self, peer: IpAddr, error: TokenError, reason: &str) {
         let Some(count) = self.count_token(error) else { return };
         if error == TokenError::Expired {
-            // Devices that were away for long come with expired tokens.
+            // Devices that were offline for long come with expired tokens.
             tracing::info!(%peer, count, reason, "token refused");
         } else {
             tracing::warn!(%peer, count, reason, "token refused");

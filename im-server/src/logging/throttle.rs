@@ -1,15 +1,15 @@
-//! Throttles log lines that anybody out there can cause. Every occurrence is counted, and logged at most once in a while: a flood fills
-//! no log, and what happens once is seen at once, however long the server has been running.
+//! Throttles log messages that any client can cause. Every occurrence is counted, and a message is logged at most once per pause. A
+//! flood does not fill the log, and a single occurrence is logged at once, however long the server has been running.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
-/// The pause between two lines of one kind.
+/// The minimum time between two messages of one kind.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// See the module's description.
+/// Counts occurrences of one kind, and decides when to log.
 #[derive(Debug)]
 pub(crate) struct LogThrottle {
     began: Instant,
@@ -19,7 +19,7 @@ pub(crate) struct LogThrottle {
     quiet_until: AtomicU64,
 }
 
-/// The throttles of lines that devices can cause, by connecting and leaving while something is away, or in great numbers.
+/// The throttles of messages that devices can cause by connecting and leaving while a service is unavailable, or in great numbers.
 #[derive(Debug, Default)]
 pub(crate) struct LogThrottles {
     /// A route cannot be registered.
@@ -42,7 +42,7 @@ impl Default for LogThrottle {
 }
 
 impl LogThrottle {
-    /// Counts an occurrence. Returns how many a line would stand for, this one included, if it is time for one.
+    /// Counts an occurrence. If a message is due, returns the number of occurrences since the last one, this one included.
     pub(crate) fn note(&self) -> Option<u64> {
         self.note_at(Instant::now())
     }
@@ -55,7 +55,7 @@ impl LogThrottle {
             return None;
         }
         let next = now + milliseconds(PAUSE);
-        // The occurrence of the thread that comes second is counted, and the next line tells.
+        // If two threads get here at once, the second one's occurrence is counted in the next message.
         self.quiet_until.compare_exchange(quiet_until, next, Ordering::Relaxed, Ordering::Relaxed).ok()?;
         Some(total - self.logged.swap(total, Ordering::Relaxed).min(total))
     }
@@ -83,7 +83,7 @@ mod tests {
         assert_eq!(at(9_999), None);
         assert_eq!(at(10_000), Some(1001));
         assert_eq!(at(10_001), None);
-        // Years of quiet, and it is news again.
+        // After years without an occurrence, the next one is logged.
         assert_eq!(at(100_000_000_000), Some(2));
         assert_eq!(throttle.total(), 1004);
     }

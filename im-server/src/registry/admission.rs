@@ -1,5 +1,6 @@
-//! Admission of connections that have not shown who they are: from their first packet to `Welcome`. They are bounded in number, in all
-//! and from one address, in what they have sent, and in time (`hello_timeout`). How often an address connects can be bounded too.
+//! Admission of connections that are not authenticated yet: from their first packet to `Welcome`. They are bounded in number (in
+//! total and per address), in the bytes that they have sent, and in time (`hello_timeout`). The rate of connections from an address
+//! can be bounded too.
 
 use std::{
     collections::HashMap,
@@ -19,13 +20,13 @@ use crate::{config::Limits, logging::throttle::LogThrottle};
 /// addresses cost no memory then, and genuine ones one more round trip.
 const CROWD: usize = 1024;
 
-/// The bytes that each connection may hold whatever others do: a usual request, or a usual `Hello`. So a crowd that sends much keeps out
-/// nobody who does not.
+/// The bytes that each connection may hold in any case: a usual request, or a usual `Hello`. A crowd that sends much therefore
+/// keeps out no connection that sends little.
 const OWN_BYTES: usize = 2 * 1024;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// See the module's description.
+/// The connections that are being admitted, and their limits.
 #[derive(Debug)]
 pub(crate) struct Admission {
     max: usize,
@@ -43,10 +44,10 @@ struct State {
     total: usize,
     /// By address. Empty if only the total is bounded.
     by_address: HashMap<IpAddr, usize>,
-    /// How often addresses have connected in the current second. Empty if that is not bounded; otherwise it has no more entries
-    /// than connections can come in a second.
+    /// The number of connections from each address in the current second. Empty if that is not bounded; otherwise it has no more
+    /// entries than connections can come in a second.
     connects: HashMap<IpAddr, u32>,
-    /// When that second began.
+    /// The start of that second.
     second: Option<Instant>,
 }
 
@@ -63,7 +64,7 @@ impl Admission {
         }
     }
 
-    /// Admits a connection until it is let in or gone, which is when the permit is dropped. Returns `None` if there is no room.
+    /// Admits a connection until the permit is dropped, after its `Welcome` or at its end. Returns `None` if there is no room.
     pub(crate) fn try_admit(self: &Arc<Self>, peer: IpAddr) -> Option<AdmissionPermit> {
         self.try_admit_at(peer, Instant::now())
     }
@@ -95,7 +96,7 @@ impl Admission {
         is_rare && state.total < self.max && state.enter(address, self.max_per_address)
     }
 
-    /// Accounts for what one connection sends.
+    /// Accounts for the bytes that one connection sends.
     pub(crate) fn handshake_memory(self: &Arc<Self>) -> HandshakeMemory {
         HandshakeMemory { admission: Arc::clone(self), held: 0 }
     }
@@ -111,7 +112,7 @@ impl Admission {
 }
 
 impl State {
-    /// Counts a connection from an address. Returns how many there were in this second.
+    /// Counts a connection from an address. Returns the number of them in this second.
     fn connects(&mut self, address: IpAddr, now: Instant) -> u32 {
         if self.second.is_none_or(|second| now.saturating_duration_since(second) >= SECOND) {
             self.second = Some(now);
@@ -146,7 +147,7 @@ impl State {
     }
 }
 
-/// Returns the network that an address stands for. Every IPv6 host has a /64 at least.
+/// Returns the network that an address stands for. Every IPv6 host has at least a /64.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
@@ -154,16 +155,16 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The memory that a connection holds until it is let in. Dropped, it is free again.
+/// The memory that a connection holds until it is admitted; freed when dropped.
 #[derive(Debug)]
 pub(crate) struct HandshakeMemory {
     admission: Arc<Admission>,
-    /// Beyond [`OWN_BYTES`].
+    /// The bytes held beyond [`OWN_BYTES`].
     held: usize,
 }
 
 impl HandshakeMemory {
-    /// Sets how much is held now. Returns `false` if there is no room for more.
+    /// Sets the number of bytes held now. Returns `false` if there is no room for more.
     pub(crate) fn try_hold(&mut self, bytes: usize) -> bool {
         let wanted = bytes.saturating_sub(OWN_BYTES);
         let all = &self.admission.bytes;
@@ -180,7 +181,7 @@ impl HandshakeMemory {
         true
     }
 
-    /// Notes that nothing is held now.
+    /// Sets the number of bytes held to 0.
     pub(crate) fn release(&mut self) {
         self.admission.bytes.fetch_sub(std::mem::take(&mut self.held), Ordering::Relaxed);
     }
@@ -192,7 +193,7 @@ impl Drop for HandshakeMemory {
     }
 }
 
-/// The right of a connection to be admitted. Dropped, its room is free again.
+/// The right of a connection to be admitted; its room is freed when dropped.
 #[derive(Debug)]
 pub(crate) struct AdmissionPermit {
     admission: Arc<Admission>,
@@ -201,7 +202,7 @@ pub(crate) struct AdmissionPermit {
 }
 
 impl AdmissionPermit {
-    /// Returns the address that it comes from.
+    /// Returns the address of the peer.
     pub(crate) fn peer(&self) -> IpAddr {
         self.peer
     }

@@ -18,39 +18,39 @@ use super::{
     users::{User, UserGuard},
 };
 
-/// See the module's description.
+/// A connected device, and its outbox.
 pub(crate) struct Connection {
     pub(crate) id: ConnectionId,
     pub(crate) user: UserId,
     pub(crate) device: Device,
     pub(super) guard: UserGuard,
     pub(crate) outbox: Outbox,
-    /// How many publishes wait for their results.
+    /// The number of publishes that wait for their results.
     pub(crate) pending_publishes: AtomicU32,
-    /// How many requests wait for their responses.
+    /// The number of requests that wait for their responses.
     pub(crate) pending_requests: AtomicU32,
-    /// Whether the device was told that the outcome of one is open: an answer may be to an earlier try of the same number.
+    /// Whether the device was told that an outcome is open: a later answer may then be to an earlier try of the same number.
     pub(crate) has_open_outcomes: AtomicBool,
-    /// Whether the route store has its route.
+    /// Whether the route store has the connection's route.
     pub(super) routed: AtomicBool,
-    /// When its token ends, in seconds since the Unix epoch.
+    /// The expiry of the token, in seconds since the Unix epoch.
     pub(super) expires_at: u64,
-    /// When the device was last heard, in milliseconds after the registry's start.
+    /// The time at which the device last sent something, in milliseconds after the registry's start.
     pub(super) heard_at: AtomicU32,
-    /// Writes for its session, once that has begun.
+    /// Writes for the session, once the session has begun.
     pub(super) inline_writer: OnceLock<Weak<dyn InlineWrite>>,
 }
 
-/// A session that lets others poll its writes.
+/// A session whose writes other tasks may poll.
 pub(crate) trait InlineWrite: Send + Sync {
-    /// Writes what is in the outbox, as far as the device takes it at once. The rest wakes `session`.
+    /// Writes the contents of the outbox, as far as the device takes them at once. The rest wakes `session`.
     ///
-    /// Returns `false` if the session is at work, or over.
+    /// Returns `false` if the session is running, or over.
     fn try_write_inline(&self, session: &Waker) -> bool;
 }
 
 impl Connection {
-    /// Notes that the route store has its route.
+    /// Notes that the route store has the connection's route.
     pub(crate) fn set_routed(&self) {
         self.routed.store(true, Ordering::Relaxed);
     }
@@ -59,17 +59,17 @@ impl Connection {
         self.routed.load(Ordering::Relaxed)
     }
 
-    /// Returns what all connections of its user share.
+    /// Returns the state shared by all connections of its user.
     pub(crate) fn user_state(&self) -> &Arc<User> {
         &self.guard.user
     }
 
-    /// Sets what writes for its session. The first one stays.
+    /// Sets the writer for its session. The first one is kept.
     pub(crate) fn set_inline_writer(&self, writer: Weak<dyn InlineWrite>) {
         let _ = self.inline_writer.set(writer);
     }
 
-    /// Lets its session write. Returns `false` if it must be woken instead.
+    /// Makes its session write. Returns `false` if it must be woken instead.
     pub(crate) fn try_write_inline(&self, session: &Waker) -> bool {
         let writer = self.inline_writer.get().and_then(Weak::upgrade);
         writer.is_some_and(|writer| writer.try_write_inline(session))
@@ -85,7 +85,7 @@ impl fmt::Debug for Connection {
 /// A map by connection.
 pub(crate) type ByConnection<T> = HashMap<ConnectionId, T, BuildHasherDefault<NumberHasher>>;
 
-/// Hashes the numbers of connections. This server chooses them itself, so nobody can make them collide.
+/// Hashes the numbers of connections. The server chooses them itself, so clients cannot make them collide.
 #[derive(Debug, Default)]
 pub(crate) struct NumberHasher(u64);
 
@@ -95,7 +95,7 @@ impl Hasher for NumberHasher {
     }
 
     fn write_u64(&mut self, number: u64) {
-        // Fibonacci hashing; a map looks at both ends of the hash.
+        // Fibonacci hashing; a hash map uses both ends of the hash.
         self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
     }
 

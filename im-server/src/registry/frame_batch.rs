@@ -4,10 +4,10 @@ use std::{collections::VecDeque, iter};
 
 use bytes::{Buf as _, Bytes};
 
-/// How much is written to a transport in one go: queued frames are put together up to this size.
+/// The size of one write to a transport: queued frames are put together up to this size.
 pub(crate) const WRITE_BYTES: usize = 64 * 1024;
 
-/// See the module's description. Most connections have at most one, which needs no memory of its own.
+/// Queued frames, in order. Most connections have at most one, which needs no allocation.
 #[derive(Debug, Default)]
 pub(crate) struct FrameBatch {
     /// Empty only if `rest` is.
@@ -45,7 +45,7 @@ impl FrameBatch {
         }
     }
 
-    /// Returns how many bytes the first frames have together that fit into `limit`. A first one that is larger counts alone.
+    /// Returns the total size of the first frames that fit into `limit` together. A first frame that is larger counts alone.
     pub(crate) fn bytes_up_to(&self, limit: usize) -> usize {
         let mut bytes = 0;
         for frames in self.iter() {
@@ -67,7 +67,7 @@ impl FrameBatch {
             bytes -= first.len();
             self.first = self.rest.pop_front();
         }
-        // An idle connection holds no memory for it.
+        // An idle connection holds no memory for its queue.
         self.rest = VecDeque::new();
     }
 }

@@ -1,4 +1,4 @@
-//! The connections of this server. Sharded, so that deliveries and logins rarely meet; nothing here awaits.
+//! The connections of this server. Sharded, so that deliveries and logins rarely contend; nothing here awaits.
 
 pub(crate) mod admission;
 pub(crate) mod connection;
@@ -29,10 +29,10 @@ use self::{
 
 type Shard = RwLock<ByConnection<Arc<Connection>>>;
 
-/// Enough that two threads rarely want the same one; a power of two.
+/// The number of shards: enough that two threads rarely want the same one; a power of two.
 pub(crate) const SHARDS: usize = 64;
 
-/// See the module's description.
+/// The connections of this server, by number.
 #[derive(Debug)]
 pub(crate) struct Registry {
     shards: [Shard; SHARDS],
@@ -45,7 +45,8 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// `first` should be random: then a route that outlived its server's id finds no connection even if the id came back.
+    /// Creates a registry. `first`, the first connection's number, should be random: a route that outlived its server then finds no
+    /// connection even if the server's id is used again.
     pub(crate) fn new(capacity: usize, first: u64) -> Self {
         Self {
             shards: std::array::from_fn(|_| Shard::default()),
@@ -97,7 +98,7 @@ impl Registry {
         self.shard(id).read().get(&id).cloned()
     }
 
-    /// Does something with a connection. It must not take long: others of the shard wait.
+    /// Runs `act` on a connection. It must not take long: other users of the shard wait.
     pub(crate) fn with<R>(&self, id: ConnectionId, act: impl FnOnce(&Arc<Connection>) -> R) -> Option<R> {
         let shard = self.shard(id).read();
         shard.get(&id).map(act)
@@ -126,17 +127,17 @@ impl Registry {
         self.get(id).is_some()
     }
 
-    /// Does something with every connection that has joined a channel.
+    /// Runs `act` on every connection that has joined a channel.
     pub(crate) fn for_each_in(&self, channel: &ChannelId, act: impl FnMut(&Arc<Connection>)) {
         self.subscriptions.for_each(channel, act);
     }
 
-    /// Returns whether anybody here has joined a channel.
+    /// Returns whether any connection here has joined a channel.
     pub(crate) fn has_joined(&self, channel: &ChannelId) -> bool {
         self.subscriptions.has(channel)
     }
 
-    /// Returns how many connections there are.
+    /// Returns the number of connections.
     pub(crate) fn len(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
@@ -152,7 +153,7 @@ impl Registry {
         shard.values().cloned().collect()
     }
 
-    /// Notes that something came from the device.
+    /// Notes that the device has sent something.
     pub(crate) fn heard(&self, connection: &Connection) {
         connection.heard_at.store(self.now(), Ordering::Relaxed);
     }
@@ -175,7 +176,7 @@ impl Registry {
         }
     }
 
-    /// Returns the milliseconds since the start. They wrap after 49 days, which differences do not mind.
+    /// Returns the milliseconds since the start. They wrap after 49 days, which does not affect differences.
     fn now(&self) -> u32 {
         self.started.elapsed().as_millis() as u32
     }
@@ -185,7 +186,7 @@ impl Registry {
     }
 }
 
-/// A connection's entry in the registry. Dropped, the connection has left.
+/// A connection's entry in the registry. Dropping it removes the connection.
 #[derive(Debug)]
 pub(crate) struct Registration {
     registry: Arc<Registry>,
@@ -196,10 +197,10 @@ impl Drop for Registration {
     fn drop(&mut self) {
         let shard = self.registry.shard(self.connection.id);
         shard.write().remove(&self.connection.id);
-        // After it: a join that still found the connection there is undone here.
+        // After the removal: a join that still found the connection is undone here.
         self.registry.subscriptions.forget(self.connection.id);
         self.registry.count.fetch_sub(1, Ordering::Relaxed);
-        // Whoever still holds the connection learns that nothing reaches it any more.
+        // Closes the outbox, so that other holders of the connection no longer count frames as queued.
         self.connection.outbox.close(Close::new(CloseCode::ClientClosed, ""));
     }
 }

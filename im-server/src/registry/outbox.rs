@@ -1,8 +1,8 @@
 //! The frames that are queued for one connection. Bounded in bytes, filled by any task without waiting, and emptied by the
 //! connection's own task in one go.
 //!
-//! What the device has missed is paced: a backend sends a part, and goes on when the session has taken it. So only a device that does
-//! not read is ever too slow, however much it has missed.
+//! Entries that the device has missed are paced: a backend sends a part, and continues when the session has taken it. A device
+//! therefore only counts as too slow if it does not read, however much it has missed.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -28,7 +28,7 @@ impl Close {
         Self { code, reason: reason.into() }
     }
 
-    /// The close of a connection whose place a device of the same user has taken, as the login policy has it.
+    /// Creates the close of a connection that another device of the same user has displaced under the login policy.
     pub(crate) fn replaced(by: &Device) -> Self {
         Self::new(CloseCode::Replaced, format!("{by} of this user took its place, see server.login_policy"))
     }
@@ -37,45 +37,45 @@ impl Close {
 /// The outcome of a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PushOutcome {
-    /// They will be written.
+    /// The frames will be written.
     Queued,
-    /// They did not fit. The connection is being closed as a slow consumer.
+    /// The frames did not fit. The connection is being closed as a slow consumer.
     Full,
-    /// They were left out, because too much is queued for their priority.
+    /// The frames were dropped, because too much is queued for their priority.
     Shed,
-    /// The connection is being closed already.
+    /// The connection is already being closed.
     Closed,
 }
 
 /// The share of the outbox above which messages of low priority are shed, as a divisor. A device that keeps up never has an eighth
-/// queued, so likes and the like go at the first sign of trouble.
+/// queued, so messages such as likes are shed at the first sign of congestion.
 const LOW_SHARE: usize = 8;
 
-/// The share above which messages of normal priority are shed. The other half is for those that must not be.
+/// The share above which messages of normal priority are shed. The other half is for messages that must not be shed.
 const NORMAL_SHARE: usize = 2;
 
-/// The share of the outbox at which a sync pauses, as a divisor. While the session writes that much, as much again is on its way, so
-/// that a quick device does not wait.
+/// The share of the outbox at which a sync pauses, as a divisor. While the session writes that much, as much again is in transit,
+/// so that a fast device does not wait.
 const PACED_SHARE: usize = 2;
 
-/// How much of a sync may be queued at most, as a multiple of the outbox. Backends pause long before that.
+/// The maximum size of a queued sync, as a multiple of the outbox. Backends pause long before that.
 const MAX_PACED: usize = 2;
 
-/// See the module's description.
+/// The queue of one connection.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     state: Mutex<State>,
     capacity: usize,
-    /// Whether the session has taken what a sync has paused for.
+    /// Whether the session has taken the frames for which a sync had paused.
     sync_resumable: AtomicBool,
 }
 
 /// The outcome of a push of a part of a sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PacedOutcome {
-    /// It will be written, and more is welcome.
+    /// The frames will be written, and more may follow.
     Queued,
-    /// It will be written, and the sync should pause.
+    /// The frames will be written, and the sync should pause.
     Enough,
     /// The connection is being closed.
     Closed,
@@ -89,15 +89,15 @@ struct State {
     bytes: usize,
     /// The bytes of a sync.
     paced_bytes: usize,
-    /// Whether a sync has paused until the session takes what is queued.
+    /// Whether a sync is paused until the session takes the queued frames.
     sync_paused: bool,
     close: Option<Box<Close>>,
-    /// The session's waker, while it waits for something to do. Whoever finds it takes it: what is queued until the session has run
-    /// needs no further wake-up.
+    /// The session's waker, while the session waits. The task that finds it takes it: frames queued until the session runs need no
+    /// further wake-up.
     session: Option<Waker>,
 }
 
-/// The cost of the bookkeeping of a queued frame. It bounds many tiny frames as well.
+/// The overhead of a queued frame. It also bounds the number of tiny frames.
 const FRAME_OVERHEAD_BYTES: usize = size_of::<Bytes>();
 
 impl Outbox {
@@ -117,7 +117,7 @@ impl Outbox {
         pushed
     }
 
-    /// Queues frames. Returns the waker of a session that has to be woken, which the caller does.
+    /// Queues frames. Returns the waker of a session that the caller must wake.
     pub(crate) fn try_push_without_waking(
         &self,
         frames: Bytes,
@@ -135,7 +135,7 @@ impl Outbox {
         (pushed, session)
     }
 
-    /// Queues a part of a sync, whatever else is queued. Returns the waker of a session that has to be woken, which the caller does.
+    /// Queues a part of a sync, whatever else is queued. Returns the waker of a session that the caller must wake.
     pub(crate) fn try_push_paced(&self, frames: Bytes) -> (PacedOutcome, Option<Waker>) {
         let mut state = self.lock();
         if !state.push_paced(frames, self.capacity.saturating_mul(MAX_PACED)) {
@@ -149,20 +149,20 @@ impl Outbox {
         (paced, state.session.take())
     }
 
-    /// Returns whether a paused sync may go on at once. If not, [`Self::take_sync_resumable`] tells when.
+    /// Returns whether a paused sync may continue at once. If not, [`Self::take_sync_resumable`] reports when it may.
     pub(crate) fn may_sync_go_on(&self) -> bool {
         let mut state = self.lock();
         state.sync_paused = state.total_bytes() > self.capacity / PACED_SHARE;
         !state.sync_paused
     }
 
-    /// Returns, once, whether a sync has waited for what the session has taken.
+    /// Returns whether a sync has waited for frames that the session has taken. Returns `true` once.
     pub(crate) fn take_sync_resumable(&self) -> bool {
         // The session alone sets and reads it.
         self.sync_resumable.load(Ordering::Relaxed) && self.sync_resumable.swap(false, Ordering::Relaxed)
     }
 
-    /// Asks the session to close. The first reason stays.
+    /// Asks the session to close. The first reason is kept.
     pub(crate) fn close(&self, close: Close) {
         let mut state = self.lock();
         state.close.get_or_insert_with(|| Box::new(close));
@@ -171,7 +171,7 @@ impl Outbox {
         wake(session);
     }
 
-    /// Moves everything that is queued into `batch`. Pending while nothing is, and there is no reason to close.
+    /// Moves all queued frames into `batch`. Pending while there are none, and no reason to close.
     pub(crate) fn poll_take(&self, cx: &mut Context<'_>, batch: &mut FrameBatch) -> Poll<Option<Close>> {
         let mut state = self.lock();
         if state.frames.is_empty() && state.close.is_none() {
@@ -186,7 +186,7 @@ impl Outbox {
         Poll::Ready(state.close.as_deref().cloned())
     }
 
-    /// Returns why the connection is to be closed, if it is.
+    /// Returns the reason to close the connection, if there is one.
     pub(crate) fn poll_close(&self, cx: &mut Context<'_>) -> Option<Close> {
         let mut state = self.lock();
         if state.close.is_none() {
@@ -200,7 +200,7 @@ impl Outbox {
     }
 }
 
-/// Wakes the session. The lock must be free, since the session takes it as soon as it runs.
+/// Wakes the session. The lock must be released, since the session takes it as soon as it runs.
 fn wake(session: Option<Waker>) {
     if let Some(session) = session {
         session.wake();
@@ -305,7 +305,7 @@ mod tests {
             woken(times);
             assert_eq!(outbox.poll_take(&mut cx, &mut batch), Poll::Ready(None));
         }
-        // Also one that cannot write, and looks for nothing but a reason to close.
+        // A session that cannot write waits only for a reason to close; it is woken, too.
         assert_eq!(outbox.poll_close(&mut cx), None);
         outbox.close(Close::new(CloseCode::Kicked, "now"));
         woken(3);
@@ -344,7 +344,7 @@ mod tests {
             (PacedOutcome::Queued, PacedOutcome::Queued, PacedOutcome::Enough)
         );
         assert!(!outbox.may_sync_go_on());
-        // Other frames have the outbox for themselves.
+        // Frames outside of the sync have the whole outbox.
         for _ in 0..4 {
             assert_eq!(outbox.try_push(part()), PushOutcome::Queued);
         }

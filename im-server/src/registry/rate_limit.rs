@@ -1,23 +1,23 @@
-//! Token buckets: how often something may be done in a second in the long run, and how often at once.
+//! Token buckets: a sustained rate and a burst.
 
 use std::time::{Duration, Instant};
 
 /// The rate that a bucket allows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rate {
-    /// How many in the long run; at least 1.
+    /// The sustained rate; at least 1.
     pub(crate) per_second: u32,
-    /// How many at once after a time of rest; at least 1.
+    /// The maximum after a time without use; at least 1.
     pub(crate) burst: u32,
 }
 
 impl Rate {
-    /// Allows a second's worth at once.
+    /// Allows one second's worth at once.
     pub(crate) const fn per_second(per_second: u32) -> Self {
         Self { per_second, burst: per_second }
     }
 
-    /// Returns after which time one more is allowed.
+    /// Returns the time after which one more is allowed.
     fn each(self) -> Duration {
         Duration::from_secs(1) / self.per_second.max(1)
     }
@@ -27,7 +27,7 @@ impl Rate {
 #[derive(Debug)]
 pub(crate) struct TokenBucket {
     left: u32,
-    /// When it was last filled up.
+    /// The time at which the bucket was last filled up.
     since: Instant,
 }
 
@@ -36,7 +36,7 @@ impl TokenBucket {
         Self { left: rate.burst, since: now }
     }
 
-    /// Takes one.
+    /// Takes one token.
     ///
     /// # Errors
     /// The time until the next one, if none is left.
@@ -44,10 +44,10 @@ impl TokenBucket {
         self.take_many(1, rate, now)
     }
 
-    /// Takes many at once; more than the burst counts as the burst.
+    /// Takes several tokens at once; more than the burst counts as the burst.
     ///
     /// # Errors
-    /// The time until they may come, if too few are left.
+    /// The time until enough tokens are there, if too few are left.
     pub(crate) fn take_many(&mut self, many: u32, rate: Rate, now: Instant) -> Result<(), Duration> {
         let many = many.min(rate.burst);
         let each = self.refill(rate, now);
@@ -58,13 +58,13 @@ impl TokenBucket {
         Ok(())
     }
 
-    /// Returns whether the bucket is as full as after a time of rest.
+    /// Returns whether the bucket is full.
     pub(crate) fn is_full(&mut self, rate: Rate, now: Instant) -> bool {
         self.refill(rate, now);
         self.left >= rate.burst
     }
 
-    /// Adds what was earned since the last call. Returns after which time one more is allowed.
+    /// Adds the tokens earned since the last call. Returns the time after which one more is allowed.
     fn refill(&mut self, rate: Rate, now: Instant) -> Duration {
         let each = rate.each();
         let rested = now.saturating_duration_since(self.since);
@@ -126,7 +126,7 @@ mod tests {
                     }
                 }
             }
-            // After the burst, they came at the rate.
+            // After the burst, tokens came at the sustained rate.
             assert!((now - began).abs_diff(rate.each() * 10) < Duration::from_micros(1), "{rate:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! Which connections have joined which channels. This stands beside the registry and not in each connection: most connections have
+//! The channels that connections have joined. They are stored beside the registry and not in each connection: most connections have
 //! joined no channel, and cost nothing here. Nothing here awaits.
 
 use std::{
@@ -13,7 +13,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
 use super::connection::{ByConnection, Connection};
 
-/// The most rooms of a connection. Devices ask for rooms, while memberships and watched users are bounded elsewhere.
+/// The maximum number of rooms of a connection. Devices ask for rooms, while memberships and watched users are bounded elsewhere.
 pub(crate) const MAX_ROOMS: usize = limits::MAX_ROOMS;
 
 /// The kinds in which a connection has joined a channel, one bit each.
@@ -38,7 +38,7 @@ impl JoinKinds {
     }
 }
 
-/// The most passes of a connection at once, see [`Subscriptions::join`]. One backend makes one at a time.
+/// The maximum number of concurrent passes of a connection, see [`Subscriptions::join`]. One backend makes one at a time.
 const MAX_PASSES: usize = 4;
 
 /// The channels of one connection.
@@ -49,7 +49,7 @@ struct OfConnection {
     joins: u32,
     /// The passes that have begun, each with the number of joins before it.
     passes: Vec<(u64, u32)>,
-    /// When a backend last named all channels in which the connection is a member.
+    /// The time at which a backend last named all channels in which the connection is a member.
     confirmed: Option<Instant>,
 }
 
@@ -61,7 +61,7 @@ struct InChannel {
     joined_at: u32,
 }
 
-/// See the module's description. Locks are taken in the order of the fields, a channel's own last.
+/// The channels by connection, and the connections by channel. Locks are taken in the order of the fields, a channel's own last.
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
     connections: Mutex<ByConnection<OfConnection>>,
@@ -73,8 +73,8 @@ type Members = RwLock<ByConnection<Arc<Connection>>>;
 
 impl Subscriptions {
     /// Joins a connection to channels. With a `pass` that is not 0, [`Subscriptions::end_pass`] makes it leave those that are not
-    /// among the channels of the pass. `find` looks it up under the lock that [`Subscriptions::forget`] takes too, so that one
-    /// that is just going does not stay here.
+    /// among the channels of the pass. `find` looks the connection up under the lock that [`Subscriptions::forget`] also takes, so
+    /// that a connection that leaves at the same moment is not kept here.
     ///
     /// Returns `false` if the connection is gone, or in too many rooms.
     pub(crate) fn join(
@@ -113,15 +113,15 @@ impl Subscriptions {
         true
     }
 
-    /// Takes a connection out of the channels that it has joined as a member before a pass began, and not since. Does nothing if the
-    /// pass is not known.
+    /// Removes a connection from the channels that it joined as a member before a pass began, and not since. Does nothing if the
+    /// pass is unknown.
     pub(crate) fn end_pass(&self, id: ConnectionId, pass: u64) {
         let mut connections = self.connections();
         let Some(of_connection) = connections.get_mut(&id) else { return };
         let Some(index) = of_connection.passes.iter().position(|(known, _)| *known == pass) else { return };
         let (_, before) = of_connection.passes.remove(index);
         of_connection.confirmed = Some(Instant::now());
-        // The numbers wrap: what counts is which one is ahead.
+        // The numbers wrap, so their difference decides which one is ahead.
         let is_old = |in_channel: &InChannel| {
             in_channel.kinds.has(JoinKind::Member) && before.wrapping_sub(in_channel.joined_at) < u32::MAX / 2
         };
@@ -130,7 +130,7 @@ impl Subscriptions {
         self.leave_under(&mut connections, id, &old, JoinKind::Member);
     }
 
-    /// Returns whether a connection is in channels as a member or a watcher, and no backend has confirmed that since a time.
+    /// Returns whether a connection is in channels as a member or a watcher without a backend's confirmation since a time.
     pub(crate) fn is_unconfirmed(&self, id: ConnectionId, since: Instant) -> bool {
         let connections = self.connections();
         let Some(of_connection) = connections.get(&id) else { return false };
@@ -148,12 +148,12 @@ impl Subscriptions {
         channels.map(|(channel, _)| channel.clone()).collect()
     }
 
-    /// Puts a connection into a channel; returns the channel's name as it is kept, so that its text is there once.
+    /// Adds a connection to a channel. Returns the stored channel name, so that its text is shared.
     fn insert(&self, channel: &ChannelId, connection: &Arc<Connection>) -> ChannelId {
         let insert = |members: &Members| {
             members.write().insert(connection.id, Arc::clone(connection));
         };
-        // While the lock is held, nobody removes a channel because it is empty.
+        // While the lock is held, no empty channel is removed.
         if let Some((channel, members)) = self.channels().get_key_value(channel) {
             insert(members);
             return channel.clone();
@@ -163,13 +163,13 @@ impl Subscriptions {
         channel.clone()
     }
 
-    /// Takes a connection out of channels that it has joined in this kind.
+    /// Removes a connection from channels that it has joined in this kind.
     pub(crate) fn leave(&self, id: ConnectionId, channels: &[ChannelId], kind: JoinKind) {
         let mut connections = self.connections();
         self.leave_under(&mut connections, id, channels, kind);
     }
 
-    /// Takes a connection out of the channels that it has joined in this kind, except for these.
+    /// Removes a connection from the channels that it has joined in this kind, except for these.
     pub(crate) fn leave_others(&self, id: ConnectionId, kept: &[ChannelId], kind: JoinKind) {
         let mut connections = self.connections();
         let Some(of_connection) = connections.get_mut(&id) else { return };
@@ -185,7 +185,7 @@ impl Subscriptions {
         self.leave_under(&mut connections, id, &others, kind);
     }
 
-    /// Takes everybody out of a channel who has joined it in this kind.
+    /// Removes all connections from a channel that have joined it in this kind.
     pub(crate) fn leave_all(&self, channel: &ChannelId, kind: JoinKind) {
         let mut connections = self.connections();
         let Some(members) = self.members(channel) else { return };
@@ -224,12 +224,12 @@ impl Subscriptions {
         in_channel.is_some_and(|in_channel| in_channel.kinds.has(kind))
     }
 
-    /// Returns how many connections are in a channel.
+    /// Returns the number of connections in a channel.
     pub(crate) fn count(&self, channel: &ChannelId) -> usize {
         self.members(channel).map_or(0, |members| members.read().len())
     }
 
-    /// Forgets a connection that the registry does not have any more.
+    /// Forgets a connection that has left the registry.
     pub(crate) fn forget(&self, id: ConnectionId) {
         let of_connection = self.connections().remove(&id);
         let channels = of_connection.into_iter().flat_map(|of_connection| of_connection.channels);
@@ -247,21 +247,21 @@ impl Subscriptions {
         };
         if is_empty {
             let mut channels = self.channels.write();
-            // Somebody may have joined meanwhile.
+            // A connection may have joined meanwhile.
             if channels.get(channel).is_some_and(|members| members.read().is_empty()) {
                 channels.remove(channel);
             }
         }
     }
 
-    /// Does something with every connection of a channel. It must not take long: joins and leaves of the channel wait.
+    /// Runs `act` on every connection of a channel. It must not take long: joins and leaves of the channel wait.
     pub(crate) fn for_each(&self, channel: &ChannelId, act: impl FnMut(&Arc<Connection>)) {
         if let Some(members) = self.members(channel) {
             members.read().values().for_each(act);
         }
     }
 
-    /// Returns whether a channel has a connection here.
+    /// Returns whether a channel has connections here.
     pub(crate) fn has(&self, channel: &ChannelId) -> bool {
         self.channels().contains_key(channel)
     }
@@ -285,14 +285,14 @@ impl OfConnection {
             return;
         }
         if self.passes.len() >= MAX_PASSES {
-            // The backend that made it has ended before it was over.
+            // The backend that began the oldest pass stopped before the pass was over.
             self.passes.remove(0);
         }
         self.passes.push((pass, self.joins));
     }
 }
 
-/// Returns whether a connection may join these rooms as well.
+/// Returns whether a connection may also join these rooms.
 fn has_room(of_connection: Option<&OfConnection>, rooms: &[ChannelId]) -> bool {
     let Some(of_connection) = of_connection else { return rooms.len() <= MAX_ROOMS };
     let is_room = |in_channel: &InChannel| in_channel.kinds.has(JoinKind::Room);
@@ -409,7 +409,7 @@ mod tests {
         let before = Instant::now();
         assert!(joined.is_unconfirmed(id, before));
         join(&red, JoinKind::Member, 7);
-        // Another back end, which knows of one more channel, at the same time.
+        // Another backend, which knows of one more channel, at the same time.
         join(&red, JoinKind::Member, 8);
         join(&later, JoinKind::Member, 8);
         join(&blue, JoinKind::Member, 7);

@@ -1,5 +1,5 @@
-//! What all connections of one user to this server share: their number, the rates of their operations, and their share of what is
-//! queued for the bus. So one user takes no more from others with many devices than with one.
+//! State shared by all connections of one user to this server: their number, the rates of their operations, and their share of the
+//! queues for the bus. Many devices of one user thus take no more from other users than one device does.
 
 use std::{
     collections::HashMap,
@@ -23,25 +23,26 @@ use super::{
     rate_limit::{Rate, TokenBucket},
 };
 
-/// How much one user may have queued for the bus, over all lanes: an eighth of the smallest and most important ones.
+/// The maximum number of bytes that one user may have queued for the bus, over all lanes: an eighth of the smallest and most
+/// important lanes.
 const QUEUED_BYTES: usize = 1024 * 1024;
 
-/// The bytes that each queued message counts in addition, so that one user takes at most an eighth of a lane's items, too.
+/// The overhead that each queued message counts, so that one user also takes at most an eighth of a lane's items.
 const QUEUED_OVERHEAD: usize = 1024;
 
-/// How often a user may connect at once, as a multiple of the rate in a second: networks come and go.
+/// The burst of a user's connections, as a multiple of the rate per second: networks come and go.
 const CONNECT_BURST: u32 = 60;
 
 /// The operations of devices whose rate is limited for each user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
-    /// A device has one in flight, and asks for the next when it has something.
+    /// A device has one sync in flight, and starts the next when entries are missing.
     Sync,
-    /// A device collects them for 100 ms: the rate is twice what it needs.
+    /// A device collects acknowledgements for 100 ms: the rate is twice what it needs.
     Ack,
     /// The rate allows for typing and some signals of the application, the burst for the dozens of candidates that begin a call.
     Signal,
-    /// A page of history, a list, a mark.
+    /// Requests are pages of history, lists and marks.
     Request,
 }
 
@@ -55,7 +56,7 @@ impl Operation {
         }
     }
 
-    /// Returns the rate in bytes. Each burst allows for at least one frame.
+    /// Returns the rate in bytes. Each burst has room for at least one frame.
     fn bytes(self) -> Rate {
         const KIB: u32 = 1024;
         let (per_second, burst) = match self {
@@ -63,7 +64,7 @@ impl Operation {
             Self::Sync => (128 * KIB, 1024 * KIB),
             Self::Ack => (32 * KIB, 1024 * KIB),
             Self::Signal => (16 * KIB, 128 * KIB),
-            // Most requests are of some hundred bytes; marks bring drafts along.
+            // Most requests take some hundred bytes; marks may contain drafts.
             Self::Request => (128 * KIB, 1024 * KIB),
         };
         Rate { per_second, burst }
@@ -79,11 +80,11 @@ pub(crate) struct Users {
     next: AtomicUsize,
 }
 
-/// See the module's description.
+/// The shared state of one user.
 #[derive(Debug)]
 pub(crate) struct User {
     connections: AtomicUsize,
-    /// Bytes that are queued for the bus.
+    /// The number of bytes queued for the bus.
     queued: AtomicUsize,
     state: Mutex<State>,
 }
@@ -91,13 +92,13 @@ pub(crate) struct User {
 #[derive(Debug)]
 struct State {
     connects: TokenBucket,
-    /// By operation. `None` stands for a full one: most users are idle.
+    /// The budget of each operation; `None` for a full one, since most users are idle.
     budgets: [Option<Box<OperationBudget>>; OPERATIONS.len()],
-    /// Whether the user had no connection at the last look.
+    /// Whether the user had no connection at the last sweep.
     idle: bool,
 }
 
-/// The rest of an operation's rate, in number and in bytes.
+/// The remaining budget of an operation, in number and in bytes.
 #[derive(Debug)]
 struct OperationBudget {
     times: TokenBucket,
@@ -106,14 +107,14 @@ struct OperationBudget {
 
 const OPERATIONS: [Operation; 4] = [Operation::Sync, Operation::Ack, Operation::Signal, Operation::Request];
 
-/// How many connections a user may have, and how often it may connect in a second. 0 means unlimited.
+/// The maximum number of a user's connections, and their rate per second. 0 means unlimited.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UserLimits {
     pub(crate) devices: usize,
     pub(crate) connects_per_second: u32,
 }
 
-/// Why a user gets no further connection.
+/// The reason for which a user gets no further connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UserLimitError {
     TooManyConnections,
@@ -128,7 +129,7 @@ impl Default for Users {
 }
 
 impl Users {
-    /// Returns a user. It is remembered for as long as somebody holds this, and a while longer.
+    /// Returns a user's state. It is kept for as long as the returned reference is held, and a while longer.
     pub(crate) fn get(&self, user: &UserId) -> Arc<User> {
         let mut shard = self.shards[self.hasher.hash_one(user) as usize % SHARDS].lock();
         if let Some(user) = shard.get(user) {
@@ -139,8 +140,8 @@ impl Users {
         new
     }
 
-    /// Forgets full buckets, and users without a connection. Each user is looked at once in [`SHARDS`] calls, and goes at the second
-    /// look.
+    /// Forgets full budgets, and users without a connection. Inspects each user once in [`SHARDS`] calls, and removes a user at the
+    /// second inspection without a connection.
     pub(crate) fn sweep(&self) {
         let now = Instant::now();
         let next = self.next.fetch_add(1, Ordering::Relaxed) % SHARDS;
@@ -164,13 +165,13 @@ impl Users {
 impl User {
     fn new(now: Instant) -> Self {
         let budgets = OPERATIONS.map(|_| None);
-        // Filled with the first use, when the rate is known.
+        // Starts full: the rate is only known at the first use.
         let connects = TokenBucket::new(Rate { per_second: 1, burst: u32::MAX }, now);
         let state = Mutex::new(State { connects, budgets, idle: false });
         Self { connections: AtomicUsize::new(0), queued: AtomicUsize::new(0), state }
     }
 
-    /// Takes the right to one more connection.
+    /// Checks whether the user may have one more connection.
     pub(crate) fn may_connect(&self, limits: UserLimits, now: Instant) -> Result<(), UserLimitError> {
         if limits.devices > 0 && self.connections.load(Ordering::Relaxed) >= limits.devices {
             return Err(UserLimitError::TooManyConnections);
@@ -189,10 +190,10 @@ impl User {
         UserGuard { user: self }
     }
 
-    /// Takes one operation of this size.
+    /// Takes the budget for one operation of this size.
     ///
     /// # Errors
-    /// The time until it may come again, if the user has used up its rate.
+    /// The time until the operation is allowed again, if the budget is used up.
     pub(crate) fn try_spend(&self, operation: Operation, bytes: usize, now: Instant) -> Result<(), Duration> {
         let mut state = self.state.lock();
         let budget = state.budgets[operation as usize]
@@ -201,7 +202,7 @@ impl User {
         budget.bytes.take_many(u32::try_from(bytes).unwrap_or(u32::MAX), operation.bytes(), now)
     }
 
-    /// Takes a part of the user's share of what is queued for the bus. Returns `None` if the share is used up.
+    /// Takes a part of the user's share of the queues for the bus. Returns `None` if the share is used up.
     pub(crate) fn try_queue(self: &Arc<Self>, bytes: usize) -> Option<QueueShare> {
         let bytes = bytes.saturating_add(QUEUED_OVERHEAD);
         let add = |queued: usize| queued.checked_add(bytes).filter(|sum| *sum <= QUEUED_BYTES);
@@ -218,7 +219,7 @@ impl OperationBudget {
         }
     }
 
-    /// Returns whether it is as good as a new one.
+    /// Returns whether the budget is as full as a new one.
     fn is_full(&mut self, operation: Operation, now: Instant) -> bool {
         self.times.is_full(operation.rate(), now) && self.bytes.is_full(operation.bytes(), now)
     }
@@ -236,7 +237,7 @@ impl Drop for UserGuard {
     }
 }
 
-/// A part of a user's share of what is queued for the bus. Dropped, it is free again.
+/// A part of a user's share of the queues for the bus; freed when dropped.
 #[derive(Debug)]
 pub(crate) struct QueueShare {
     user: Arc<User>,

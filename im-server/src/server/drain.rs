@@ -1,4 +1,4 @@
-//! Asks devices to leave, one after another, so that the other servers get them one after another.
+//! Asks devices to leave, one after another, so that the other servers receive them gradually.
 
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,8 @@ use crate::registry::Registry;
 /// The share of the grace period over which `GoAway` is spread. The rest is for the last devices to leave.
 const SPREAD: f64 = 0.8;
 
-/// How long each device has at least to leave. It does so at a random moment, or later if results of its publishes are in flight. It
-/// has less time if the rest of the grace period is not twice as long.
+/// The minimum time that each device has to leave. It leaves at a random moment, or later if results of its publishes are in
+/// flight. The time is shorter if the rest of the grace period is not twice as long.
 const LEAST_WINDOW: Duration = Duration::from_secs(1);
 
 /// Sends `GoAway` to all connections, spread evenly.
@@ -28,7 +28,7 @@ pub(super) async fn ask_to_leave(registry: &Registry, grace: Duration) {
     }
 }
 
-/// When devices are asked, and how long they have.
+/// The schedule of a drain.
 #[derive(Debug, PartialEq, Eq)]
 struct Plan {
     /// The time between two devices.

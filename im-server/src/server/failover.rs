@@ -1,5 +1,5 @@
-//! Notices that the route store has begun another life: it was restarted, or a replica that had less took over. Routes may be
-//! forgotten, and logs may have been rolled back with them.
+//! Detects a new incarnation of the route store: it was restarted, or a replica with less data took over. Routes may be lost, and
+//! logs may have been rolled back with them.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use tokio::time::sleep;
 use super::route_audit;
 use crate::context::{ServerContext, StoreEpoch};
 
-/// Notes the store's life before any route is written, so that everything that is forgotten later is noticed. A server that replaces
-/// another one begins with the `epoch` of that one.
+/// Notes the store's incarnation before any route is written, so that every later loss is noticed. A server that replaces another
+/// one starts with the `epoch` of that one.
 ///
 /// # Errors
 /// [`RoutesError`].
@@ -26,7 +26,7 @@ pub(super) async fn begin(context: &ServerContext, epoch: Option<&StoreEpoch>) -
     Ok(())
 }
 
-/// Checks as often as the lease is renewed, until the server ends. That costs every master of the store one small request.
+/// Checks as often as the lease is renewed, until the server ends. Each check costs every master of the store one small request.
 pub(super) async fn watch(context: Arc<ServerContext>) {
     loop {
         sleep(context.config.lease / 3).await;
@@ -34,7 +34,7 @@ pub(super) async fn watch(context: Arc<ServerContext>) {
     }
 }
 
-/// If the store has begun another life, writes the lost routes again and asks all devices to sync. The next check tries again what
+/// If the store has a new incarnation, writes the lost routes again and asks all devices to sync. The next check repeats what
 /// fails.
 async fn check(context: &ServerContext) {
     let incarnation = match context.cluster.routes().incarnation().await {
@@ -50,7 +50,7 @@ async fn check(context: &ServerContext) {
     context.downstream.channel_routes.invalidate();
     match route_audit::check_all(context).await {
         Ok(true) => {}
-        // Either the lease is renewed by the next check, or another server goes on from here.
+        // Either the next check finds the lease renewed, or another server continues from here.
         Ok(false) => return,
         Err(error) => return tracing::warn!(%error, "cannot look for lost routes"),
     }

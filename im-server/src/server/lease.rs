@@ -1,4 +1,4 @@
-//! The server's lease: as long as it runs, this server's routes count.
+//! The server's lease: while it is valid, this server's routes count.
 
 use std::{sync::Arc, time::Instant};
 
@@ -9,7 +9,7 @@ use crate::context::ServerContext;
 
 /// Renews the lease at a third of its length until the server has stopped.
 ///
-/// Returns early when the lease was lost. Then routes of this server may be removed already, and it must not go on under this id.
+/// Returns early when the lease was lost. Routes of this server may then be removed, and it must not continue under this id.
 pub(super) async fn keep(context: Arc<ServerContext>) {
     let mut ticks = interval(context.config.lease / 3);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -29,12 +29,13 @@ pub(super) async fn keep(context: Arc<ServerContext>) {
     }
 }
 
-/// Returns `false` if the lease was lost. A route store that does not answer is no loss yet: the next try may come in time.
+/// Renews the lease. Returns `false` if it was lost. A store that does not answer does not count as a loss: the next try may come
+/// in time.
 async fn renew(context: &ServerContext) -> bool {
     let asked = Instant::now();
     let draining = context.lifecycle.draining.is_cancelled();
     let info = info(context, draining);
-    // Whatever becomes of this try, the next one repeats it.
+    // Whatever the outcome of this try, the next one repeats it.
     context.lifecycle.set_drain_announced(draining);
     match context.cluster.routes().lease_server(&context.id, &info, context.config.lease, false).await {
         Ok(held) => {
@@ -51,7 +52,7 @@ async fn renew(context: &ServerContext) -> bool {
     }
 }
 
-/// Keeps the cluster's time known, by which tokens are judged.
+/// Keeps the cluster's time known, by which the expiry of tokens is checked.
 pub(super) async fn sample_clock(context: &ServerContext) {
     if let Err(error) = context.cluster.clock().sample().await {
         tracing::debug!(%error, "cannot ask for the cluster's time");

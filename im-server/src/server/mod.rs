@@ -126,6 +126,16 @@ pub enum StartError {
 impl Server {
     /// Binds, registers and runs a server.
     ///
+    /// ```no_run
+    /// use im_sdk::cluster::Cluster;
+    /// use im_server::{Server, ServerConfig, StartError};
+    ///
+    /// # async fn run(config: ServerConfig) -> Result<(), StartError> {
+    /// let server = Server::start(config, Cluster::embedded()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`StartError`].
     pub async fn start(config: ServerConfig, cluster: Cluster) -> Result<Self, StartError> {
@@ -134,6 +144,15 @@ impl Server {
 
     /// Checks the settings, the server's name, and the files of the certificate and its key, for which no cluster is needed.
     /// [`Server::start`] checks them too.
+    ///
+    /// ```no_run
+    /// use im_server::{Server, ServerConfig, StartError};
+    ///
+    /// # fn run(config: ServerConfig) -> Result<(), StartError> {
+    /// Server::check(&config)?; // before the first connection to Redis or NATS
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`StartError`].
@@ -195,6 +214,14 @@ impl Server {
     }
 
     /// Returns the addresses that devices connect to.
+    ///
+    /// ```no_run
+    /// # fn run(server: &im_server::Server) {
+    /// for endpoint in server.endpoints() {
+    ///     println!("devices connect to {endpoint}");
+    /// }
+    /// # }
+    /// ```
     pub fn endpoints(&self) -> &[String] {
         &self.endpoints
     }
@@ -210,6 +237,16 @@ impl Server {
     }
 
     /// Returns the SHA-256 digest of the server's certificate, which devices pin if it is self-signed.
+    ///
+    /// ```no_run
+    /// use im_sdk::client::{ClientConfig, Trust};
+    ///
+    /// # fn run(server: &im_server::Server, config: &mut ClientConfig) {
+    /// if let Some(digest) = server.certificate_sha256() {
+    ///     config.trust = Trust::CertificateSha256(digest);
+    /// }
+    /// # }
+    /// ```
     pub fn certificate_sha256(&self) -> Option<[u8; 32]> {
         self.fingerprint
     }
@@ -220,6 +257,12 @@ impl Server {
     }
 
     /// Returns the number of connected devices.
+    ///
+    /// ```no_run
+    /// # fn run(server: &im_server::Server) {
+    /// println!("{} devices are connected", server.connections());
+    /// # }
+    /// ```
     pub fn connections(&self) -> usize {
         self.supervisor.context().registry.len()
     }
@@ -251,6 +294,15 @@ impl Server {
     /// restart, because of [`Server::disable_restart`] or [`ServerConfig::incarnation`].
     ///
     /// May be cancelled at any time, to shut down, and called again.
+    ///
+    /// ```no_run
+    /// # async fn run(server: im_server::Server) {
+    /// tokio::select! {
+    ///     reason = server.stopped() => println!("the server has stopped: {reason:?}"),
+    ///     _ = tokio::signal::ctrl_c() => server.shutdown().await,
+    /// }
+    /// # }
+    /// ```
     pub async fn stopped(&self) -> StopReason {
         self.supervisor.stopped.cancelled().await;
         self.supervisor.reason.get().copied().unwrap_or(StopReason::BusClosed)

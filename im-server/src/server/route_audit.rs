@@ -1,5 +1,5 @@
-//! Finds connections whose route was lost, so that nothing reaches them: by a Redis that lost its last writes, a claim that counted as
-//! failed and took effect, or a kick that did not arrive. The audit is slow: it checks a part of the connections at a time, and all of
+//! Finds connections whose route was lost, so that messages do not reach them: Redis lost its last writes, a claim counted as
+//! failed and took effect, or a kick did not arrive. The audit is slow: it checks a part of the connections at a time, and all of
 //! them within [`crate::ServerConfig::route_audit`].
 
 use std::{
@@ -25,10 +25,10 @@ use crate::{
     registry::{SHARDS, connection::Connection, outbox::Close},
 };
 
-/// How many users' routes are read at once.
+/// The number of users whose routes are read at once.
 const BATCH: usize = 256;
 
-/// Within which time a device syncs whose route is restored. It may be short, since devices are found one after another.
+/// The time within which a device syncs after its route is restored. It may be short, since devices are found one after another.
 const HINT_WINDOW_MS: u32 = 500;
 
 /// Audits all connections again and again. Ends with the server.
@@ -60,10 +60,10 @@ async fn check_after(context: &ServerContext, batch: &[Arc<Connection>], pause: 
     }
 }
 
-/// Audits all connections at once, for when many routes may be lost. Returns `false` if the lease has run out, so that some were not
-/// audited.
+/// Audits all connections at once, for when many routes may be lost. Returns `false` if the lease has run out, so that some routes
+/// were not restored.
 ///
-/// # Errors
+/// [`RoutesError`]; some connections may have been audited.
 /// [`RoutesError`]; some may have been audited then.
 pub(super) async fn check_all(context: &ServerContext) -> Result<bool, RoutesError> {
     for batch in context.registry.all().chunks(BATCH) {
@@ -78,13 +78,13 @@ async fn check(context: &ServerContext, batch: &[Arc<Connection>]) -> Result<(),
     for (connection, routes) in batch.iter().zip(located) {
         let route = route(context, connection);
         let is_there = routes.iter().any(|(device, other)| *device == connection.device && *other == route);
-        // Without its lease a server writes no route.
+        // Without its lease, a server writes no routes.
         if !is_there && connection.is_routed() && context.lifecycle.holds_lease() {
             restore(context, connection).await?;
         }
     }
-    // A connection that was not reached when its user was removed from a channel would hear the channel for as long as it lives. A
-    // device that syncs by itself has had its memberships confirmed since.
+    // A connection that was not reached when its user was removed from a channel would receive the channel's messages for as long
+    // as it lives. Devices that have synced by themselves have had their memberships confirmed since.
     if let Some(since) = Instant::now().checked_sub(context.config.route_audit) {
         for connection in batch {
             if context.registry.subscriptions.is_unconfirmed(connection.id, since) {
@@ -95,7 +95,7 @@ async fn check(context: &ServerContext, batch: &[Arc<Connection>]) -> Result<(),
     Ok(())
 }
 
-/// Asks a backend to name the channels in which a connection may be. The next round repeats what is lost.
+/// Asks a backend for the channels in which a connection may be. The next round repeats lost requests.
 async fn ask_for_memberships(context: &ServerContext, connection: &Connection) {
     let watched = context.registry.subscriptions.channels_of(connection.id, JoinKind::Watch);
     let watched = watched.iter().filter_map(ChannelId::watched_user).map(|user| user.to_string());
@@ -108,7 +108,7 @@ async fn ask_for_memberships(context: &ServerContext, connection: &Connection) {
     };
     let publication = Publication {
         subject: context.cluster.names().upstream_membership(),
-        // If no backend listens, nothing is sent to channels either.
+        // If no backend listens, no messages are sent to channels either.
         return_to: None,
         payload: request.encode_to_vec().into(),
     };
@@ -133,11 +133,12 @@ async fn restore(context: &ServerContext, connection: &Connection) -> Result<(),
             if let Some(count) = context.throttles.route_restored.note() {
                 tracing::info!(user = %connection.user, device = %connection.device, count, "lost route restored");
             }
-            // Nothing reached the device meanwhile.
+            // Messages did not reach the device while the route was lost.
             let hint =
                 pb::frame::Body::SyncHint(pb::SyncHint { within_ms: HINT_WINDOW_MS, rolled_back: false });
             connection.outbox.try_push(frame::encode(hint));
-            // The connection may have been missed when its user was removed from a channel, and the device need not follow the hint.
+            // The connection may have been missed when its user was removed from a channel, and the device need not follow the
+            // hint.
             ask_for_memberships(context, connection).await;
         }
         Reclaimed::Taken(taken) => give_way(connection, &taken),
@@ -160,7 +161,7 @@ async fn reclaim(context: &ServerContext, connection: &Connection) -> Result<Rec
     context.cluster.routes().reclaim(&claim).await
 }
 
-/// Removes the routes that lead nowhere. Returns `true` if there were any.
+/// Removes stale routes. Returns `true` if there were any.
 async fn remove_stale(
     context: &ServerContext,
     connection: &Connection,
@@ -183,13 +184,13 @@ async fn remove_stale(
     Ok(removed)
 }
 
-/// Closes a connection whose place another one has taken. Its kick was lost.
+/// Closes a connection that another one has displaced, after the kick was lost.
 fn give_way(connection: &Connection, taken: &[Displaced]) {
     tracing::info!(user = %connection.user, device = %connection.device, "connection without a route closed");
     let same_device = taken.iter().any(|taken| taken.device == connection.device);
     let close = match taken.first() {
         Some(other) if !same_device => Close::replaced(&other.device),
-        // The device left this connection behind. If it did not, it comes back.
+        // The device has left this connection behind. If it has not, it reconnects.
         _ => Close::new(CloseCode::Internal, "the route of this connection was lost"),
     };
     connection.outbox.close(close);

@@ -28,10 +28,10 @@ use crate::{
     upstream::{Upstream, UpstreamQueues, backend_watch},
 };
 
-/// How long the server's first probe may take to come back.
+/// The time limit for the server's first probe to come back.
 const FIRST_ENVELOPE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// See the module's description. Dropped, it closes its devices and waits for nothing.
+/// A run. Dropping it closes its devices and waits for nothing.
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) context: Arc<ServerContext>,
@@ -45,7 +45,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Begins a run, which goes on from `epoch` if it replaces another one.
+    /// Begins a run, which continues from `epoch` if it replaces another one.
     pub(super) async fn begin(
         config: ServerConfig,
         cluster: Cluster,
@@ -138,13 +138,13 @@ impl Drop for Run {
         self.lease.abort();
         self.dispatch.abort();
         self.channel_routes.abort();
-        // Not `presences`: it ends with the last session, whose route is released.
+        // Not `presences`: it ends with the last session, when its route is released.
         self.accepting.iter().chain(&self.others).for_each(JoinHandle::abort);
         shutdown::close_all(&self.context.registry.all());
     }
 }
 
-/// Keeps the lease. Without it the run is over.
+/// Keeps the lease. The run is over when the lease is lost.
 async fn keep_lease(context: Arc<ServerContext>) {
     lease::keep(Arc::clone(&context)).await;
     if !context.lifecycle.stopped.is_cancelled() {
@@ -153,7 +153,7 @@ async fn keep_lease(context: Arc<ServerContext>) {
     }
 }
 
-/// Dispatches what arrives. When nothing can arrive any more, the run is over.
+/// Dispatches what arrives. The run is over when the subscription ends.
 async fn dispatch(context: Arc<ServerContext>, subscription: Subscription) {
     Arc::clone(&context.downstream).run(subscription).await;
     context.lifecycle.become_unreachable(StopReason::BusClosed);
@@ -165,8 +165,8 @@ pub(super) fn server_id(config: &ServerConfig) -> Result<ServerId, InvalidId> {
     ServerId::parse(&format!("{}-{incarnation}", config.name))
 }
 
-/// Subscribes to the server's subject, and waits until something has arrived on it: the first device's backend may be quicker than the
-/// subscription, and would take the server for dead.
+/// Subscribes to the server's subject, and waits until an envelope has arrived on it. The first device's backend may be quicker
+/// than the subscription, and would count the server as dead.
 async fn subscribe(cluster: &Cluster, id: &ServerId) -> Result<Subscription, StartError> {
     let subject = cluster.names().server(id);
     let mut subscription = cluster.bus().subscribe(subject.clone()).await?;

@@ -30,6 +30,12 @@ impl Server {
     /// Takes no new connections, asks the devices to go elsewhere, spread over the grace period, closes those that are left, and
     /// releases all routes and its addresses. Nothing is lost, and no device waits longer than it takes to reconnect. Ends early when
     /// no device is left.
+    ///
+    /// ```no_run
+    /// # async fn run(server: im_server::Server) {
+    /// server.shutdown().await;
+    /// # }
+    /// ```
     pub async fn shutdown(self) {
         self.shutdown_until(pending()).await;
     }
@@ -38,6 +44,14 @@ impl Server {
     ///
     /// Then the grace period is over: the devices that are left are closed at once, and routes and the lease are released. All of
     /// that takes at most two seconds, whatever does not answer.
+    ///
+    /// ```no_run
+    /// # async fn run(server: im_server::Server) {
+    /// // The first Ctrl-C drains the server, the second one hurries it.
+    /// _ = tokio::signal::ctrl_c().await;
+    /// server.shutdown_until(async { _ = tokio::signal::ctrl_c().await }).await;
+    /// # }
+    /// ```
     pub async fn shutdown_until(mut self, expedite: impl Future<Output = ()> + Send) {
         // At once: a device that says hello while the run is taken over goes elsewhere already.
         self.supervisor.context().lifecycle.draining.cancel();
@@ -47,6 +61,12 @@ impl Server {
     }
 
     /// Stops without a drain: closes all devices at once, which come back elsewhere, and releases all routes.
+    ///
+    /// ```no_run
+    /// # async fn run(server: im_server::Server) {
+    /// server.close().await;
+    /// # }
+    /// ```
     pub async fn close(mut self) {
         if let Some(run) = self.take_run().await {
             run.close().await;

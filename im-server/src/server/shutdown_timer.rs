@@ -5,17 +5,17 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// Bounds the steps of a shutdown. Once expedited, it stays so.
+/// Bounds the steps of a shutdown. Once expedited, it stays expedited.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ShutdownTimer {
     expedited: CancellationToken,
 }
 
-/// How long a step may take.
+/// The time limit of a step.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StepTimeout {
     pub(super) usual: Duration,
-    /// From the step's beginning, or from when the shutdown was expedited, whichever is later.
+    /// The limit from the step's beginning, or from when the shutdown was expedited, whichever is later.
     pub(super) expedited: Duration,
 }
 
@@ -30,7 +30,7 @@ impl ShutdownTimer {
         self.expedited.cancelled().await;
     }
 
-    /// Waits for a step. Returns `None` if it took too long.
+    /// Waits for a step. Returns `None` if its time limit has passed.
     pub(super) async fn wait<T>(
         &self,
         timeout: StepTimeout,

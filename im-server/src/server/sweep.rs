@@ -1,5 +1,5 @@
-//! Sweeps once a second, with one timer for everything: silent connections, connections whose token has ended, publishes and requests
-//! that no backend answered, and users that are gone.
+//! Sweeps once a second, with one timer for everything: silent connections, connections whose token has expired, publishes and
+//! requests without an answer in time, and users without connections.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,12 +28,12 @@ pub(super) async fn run(context: Arc<ServerContext>) {
     }
 }
 
-/// Returns the time, in seconds since the Unix epoch, before which a token must have ended to be refused now.
+/// Returns the time, in seconds since the Unix epoch, before which a token must have expired to be refused now.
 fn expired_before(context: &ServerContext) -> u64 {
     if !context.config.close_expired {
         return 0;
     }
-    // As long as the time is unknown, nobody is closed for it.
+    // While the time is unknown, no connection is closed because of its token.
     let now = context.cluster.clock().now_ms().unwrap_or_default();
     Duration::from_millis(now).saturating_sub(CLOCK_LEEWAY).as_secs()
 }

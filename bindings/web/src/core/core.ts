@@ -320,6 +320,14 @@ export class Core {
 
   /** `late`: the timer fired much later than it was set for, as after sleep. */
   handleTimeout(now: number, late = false): void {
+    this.#outbox.handleTimeout(now);
+    for (const failed of this.#requests.handleTimeout(now)) this.#settle(now, failed);
+    this.#logs.handleTimeout(now, this.#config.random);
+    if (this.#watchAt !== undefined && this.#watchAt <= now) {
+      this.#watchAt = now + this.#config.watchEveryMs;
+      this.#requests.ask(now, "rooms", { watch: { users: [...this.#watched] } });
+    }
+    if (this.#saveAt !== undefined && this.#saveAt <= now) this.#saveAt = undefined;
     const phase = this.#phase;
     if (phase.name === "waiting" && phase.until <= now && this.#reading) this.#start(now);
     else if ((phase.name === "opening" || phase.name === "greeting") && phase.deadline <= now) {
@@ -334,14 +342,6 @@ export class Core {
         this.#askToken();
       }
     }
-    this.#outbox.handleTimeout(now);
-    for (const failed of this.#requests.handleTimeout(now)) this.#settle(now, failed);
-    this.#logs.handleTimeout(now, this.#config.random);
-    if (this.#watchAt !== undefined && this.#watchAt <= now) {
-      this.#watchAt = now + this.#config.watchEveryMs;
-      this.#requests.ask(now, "rooms", { watch: { users: [...this.#watched] } });
-    }
-    if (this.#saveAt !== undefined && this.#saveAt <= now) this.#saveAt = undefined;
     this.#closeIfDone(now);
   }
 

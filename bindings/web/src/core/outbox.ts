@@ -12,7 +12,8 @@
  *
  * The store may be an old copy of itself, restored from a backup, and nothing in it tells. So a publish has its number from the
  * beginning: whoever sends it, back ends know it again. If the number was used, a publish of this process gets another installation, and
- * one of the store may have arrived. What is appended without a connection is of an installation of its own: see `Client.send`.
+ * one of the store may have arrived. What is appended without a connection is of an installation of its own: see `Client.send`. What
+ * fails gets the number of its retry at once, so that retries before and after a restore are one message.
  */
 import { encodeFrame } from "../codec.js";
 import { ImError, type Refusal } from "../errors.js";
@@ -53,6 +54,8 @@ interface Entry {
   readonly number: number;
   /** The installation that the number is of. */
   installation: bigint;
+  /** The failed send that it retries. */
+  readonly retries: number | undefined;
   /** It is from the store, so another process may have sent it, perhaps before the store was restored. */
   readonly loaded: boolean;
   /** It has become the first of its conversation: it may travel once that is saved. */
@@ -71,10 +74,14 @@ interface Entry {
 interface Failed {
   readonly to: string;
   readonly content: Uint8Array;
+  /** That of a retry. */
+  readonly installation: bigint;
   readonly failure: SavedFailure;
 }
 
 const MAX_FAILED = 100;
+/** Retries are numbered from here on, by what they retry: an answer to the failed try is not taken for one to the retry. */
+const FIRST_RETRY = 2 ** 40;
 /** A server answers everything; should it not, a publish is sent again under its number. */
 const REPEAT_AFTER_MS = 60_000;
 const LONGEST_DELAY_MS = 15_000;
@@ -138,16 +145,18 @@ export class Outbox {
     if (localId <= this.lastLocalId) return;
     this.lastLocalId = localId;
     if (saved.failure) {
-      this.#fail(localId, { to, content, failure: saved.failure });
+      this.#fail(localId, { to, content, installation: saved.installation ?? randomBits(), failure: saved.failure });
       return;
     }
+    const { retries } = saved;
+    if (retries !== undefined) this.#failed.delete(retries);
     const released = saved.number > 0;
-    const number = released ? saved.number : localId;
+    const number = released ? saved.number : retries === undefined ? localId : FIRST_RETRY + retries;
     const installation = saved.installation ?? this.installation;
     const tries = { travelled: released, unanswered: loaded, doubt: undefined, refusals: 0, renewals: 0 };
-    const entry: Entry = { localId, to, content, number, installation, loaded, released, ...tries };
+    const entry: Entry = { localId, to, content, number, installation, retries, loaded, released, ...tries };
     this.#entries.set(localId, entry);
-    this.#nextNumber = Math.max(this.#nextNumber, number + 1);
+    if (number < FIRST_RETRY) this.#nextNumber = Math.max(this.#nextNumber, number + 1);
     if (released) {
       this.#numbered.set(number, entry);
       this.#ready.add(number);
@@ -285,7 +294,10 @@ export class Outbox {
     for (const localId of this.#unsaved) {
       const entry = this.#entries.get(localId);
       const failed = this.#failed.get(localId);
-      if (entry) put.push({ localId, number: entry.released ? entry.number : 0, installation: entry.installation, to: entry.to, content: entry.content });
+      if (entry) {
+        const { released, number, installation, retries, to, content } = entry;
+        put.push({ localId, number: released ? number : 0, installation, ...(retries === undefined ? {} : { retries }), to, content });
+      }
       else if (failed) put.push({ localId, number: 0, ...failed });
       else remove.push(localId);
     }
@@ -317,10 +329,11 @@ export class Outbox {
   #settleFailed(entry: Entry, error: ImError): void {
     this.#remove(entry);
     const { code, message, refusal } = error;
-    this.#fail(entry.localId, { to: entry.to, content: entry.content, failure: refusal ? { code, message, refusal } : { code, message } });
+    const failure = refusal ? { code, message, refusal } : { code, message };
+    this.#fail(entry.localId, { to: entry.to, content: entry.content, installation: randomBits(), failure });
   }
 
-  /** A failure stays until it is discarded. */
+  /** A failure stays until it is discarded or retried. */
   #fail(localId: number, failed: Failed): void {
     this.#settled.push({ localId, error: errorOf(failed.failure) });
     this.#failed.set(localId, failed);

@@ -1,6 +1,6 @@
 import { ImError } from "../errors.js";
 import { queueFull } from "./memory.js";
-import { MAX_OUTBOX, randomBits, randomDeviceId, skipped, type Batch, type Saved, type SavedCursor, type SavedMarks, type SavedPublish, type Store } from "./store.js";
+import { MAX_OUTBOX, randomBits, randomDeviceId, retryOf, skipped, type Batch, type Saved, type SavedCursor, type SavedMarks, type SavedPublish, type Store } from "./store.js";
 
 /** Settings of {@link IndexedDbStore.open}. */
 export interface IndexedDbOptions {
@@ -92,6 +92,24 @@ export class IndexedDbStore implements Store {
       tables("outbox").put({ localId, number: 0, installation: installation ?? meta.renewed, to, content } satisfies SavedPublish);
       tables("meta").put({ ...meta, nextLocalId: localId + 1 } satisfies Meta, META);
       return localId;
+    });
+  }
+
+  retry(localId: number): Promise<SavedPublish | undefined> {
+    let tried = 0;
+    return this.#transact("readwrite", async (tables) => {
+      const meta = await this.#meta(tables);
+      if (this.#isExclusive) this.#checkEpoch(meta);
+      // A connection that was cut may have been cut behind the commit.
+      const there = tried > 0 ? ((await done(tables("outbox").get(tried))) as SavedPublish | undefined) : undefined;
+      if (there?.retries === localId) return there;
+      const failed = (await done(tables("outbox").get(localId))) as SavedPublish | undefined;
+      if (!failed?.failure) return undefined;
+      const retry = retryOf(failed, (tried = meta.nextLocalId));
+      tables("outbox").delete(localId);
+      tables("outbox").put(retry);
+      tables("meta").put({ ...meta, nextLocalId: tried + 1 } satisfies Meta, META);
+      return retry;
     });
   }
 

@@ -1,5 +1,5 @@
 import { ImError } from "../errors.js";
-import { MAX_OUTBOX, randomBits, randomDeviceId, skipped, type Batch, type Saved, type SavedCursor, type SavedMarks, type SavedPublish, type Store } from "./store.js";
+import { MAX_OUTBOX, randomBits, randomDeviceId, retryOf, skipped, type Batch, type Saved, type SavedCursor, type SavedMarks, type SavedPublish, type Store } from "./store.js";
 
 /** A store that lasts as long as the object: for tests, and for devices that are new at each start. */
 export class MemoryStore implements Store {
@@ -49,6 +49,15 @@ export class MemoryStore implements Store {
     const localId = this.#nextLocalId++;
     this.#outbox.set(localId, { localId, number: 0, installation, to, content });
     return Promise.resolve(localId);
+  }
+
+  retry(localId: number): Promise<SavedPublish | undefined> {
+    const failed = this.#outbox.get(localId);
+    if (!failed?.failure) return Promise.resolve(undefined);
+    const retry = retryOf(failed, this.#nextLocalId++);
+    this.#outbox.delete(localId);
+    this.#outbox.set(retry.localId, retry);
+    return Promise.resolve(retry);
   }
 
   appended(after: number): Promise<SavedPublish[]> {

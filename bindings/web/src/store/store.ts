@@ -24,8 +24,10 @@ export interface SavedPublish {
   readonly localId: number;
   /** The number that it travels under, which is its local id; 0: it never travelled. An earlier version gave other numbers. */
   readonly number: number;
-  /** The installation that the number is of; by default the store's. */
+  /** The installation that the number is of; by default the store's. What failed has the one under which a retry travels. */
   readonly installation?: bigint | undefined;
+  /** The local id of the failed publish that this one retries. */
+  readonly retries?: number | undefined;
   /** The user or the channel that it is for, as `@user` or `#channel`. */
   readonly to: string;
   /** The encoded `Content`: a repetition is the same, byte for byte. */
@@ -102,6 +104,13 @@ export interface Store {
    */
   append(to: string, content: Uint8Array, installation?: bigint): Promise<number>;
 
+  /**
+   * Replaces a failed publish by a new one with the same content, and returns that; `undefined` where none failed under this local id.
+   *
+   * @throws `ImError` with the code `store`.
+   */
+  retry(localId: number): Promise<SavedPublish | undefined>;
+
   /** Returns the publishes with a higher local id, in order. */
   appended(after: number): Promise<SavedPublish[]>;
 
@@ -118,6 +127,11 @@ export interface Store {
  */
 export function skipped(nextLocalId: number): number {
   return nextLocalId > 1 ? 1 + Number(randomBits() % 4096n) : 0;
+}
+
+/** Returns the publish by which a store replaces a failed one. */
+export function retryOf({ localId, installation, to, content }: SavedPublish, next: number): SavedPublish {
+  return { localId: next, number: 0, installation, retries: localId, to, content };
 }
 
 /** Returns random bits that are not 0, for an installation. */

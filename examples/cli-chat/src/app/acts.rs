@@ -1,4 +1,4 @@
-//! Carries out commands, by itself or by a request to the back end.
+//! Carries out commands, by itself or by a request to the backend.
 
 use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
 
@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl App {
-    /// Carries out a line, and tells if that fails. Breaks when the user leaves.
+    /// Carries out a line, and shows a failure. Breaks when the user leaves.
     pub(super) async fn obey(&mut self, line: &str) -> ControlFlow<()> {
         self.try_to_obey(line).await.unwrap_or_else(|error| {
             self.fail(&error);
@@ -29,7 +29,7 @@ impl App {
     /// Carries out a line. Breaks when the user leaves.
     ///
     /// # Errors
-    /// The reason why it could not be carried out, for people.
+    /// The reason of the failure, for people.
     pub(super) async fn try_to_obey(&mut self, line: &str) -> Result<ControlFlow<()>, String> {
         match parse(line)? {
             None => {}
@@ -102,7 +102,7 @@ impl App {
         Ok(())
     }
 
-    /// Notes a send that the client has taken. It comes back as an event when it is sent.
+    /// Notes a send that the client has accepted. It comes back as an event when it is sent.
     fn note_send(&mut self, local_id: LocalId, to: Recipient, text: String) {
         self.sends.insert(local_id, Send { to, text, since: Instant::now(), taken: None, is_late: false });
         if !self.is_connected() {

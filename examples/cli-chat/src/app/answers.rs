@@ -1,4 +1,4 @@
-//! Takes the back end's answers.
+//! Takes the backend's answers.
 
 use im_sdk::{
     ConversationChange, Recipient,
@@ -59,7 +59,7 @@ impl App {
             Answer::Readers(number, Err(error)) => {
                 self.complain(&format!("tell who has read {number}"), &error)
             }
-            // A relay forwards it to the user with that name.
+            // A relay forwards the request to the user with that name.
             Answer::Group(_, Ok(published)) if published.answer.is_empty() => {
                 self.has_groups = false;
                 self.fail(NO_GROUPS);
@@ -67,7 +67,7 @@ impl App {
                 let hidden = self.client.set_conversation(self.back_end.clone(), out_of_the_list).await;
                 hidden.unwrap_or_else(|error| self.fail(&format!("{BACK_END} stays in the list: {error}")));
             }
-            // An event tells it.
+            // An event reports it.
             Answer::Group(Request::Leave(_), Ok(_)) => {}
             Answer::Group(request, Ok(published)) => {
                 self.tell(&String::from_utf8_lossy(&published.answer));
@@ -107,7 +107,7 @@ impl App {
             Err(error) => {
                 if !is_older {
                     open.history = History::Missing;
-                    // With the messages that have come meanwhile.
+                    // Including the messages that have come meanwhile.
                     self.show_opened(conversation, false);
                 }
                 if is_refused(&error) {
@@ -138,5 +138,5 @@ fn is_refused(error: &RequestError) -> bool {
     matches!(error, RequestError::Refused { kind: RefusalKind::Rule | RefusalKind::Invalid, .. })
 }
 
-/// The text for a back end that forwards requests as messages.
+/// The text for a backend that forwards requests as messages.
 pub(super) const NO_GROUPS: &str = "this back end knows nothing of groups: `cli-chat serve` does";

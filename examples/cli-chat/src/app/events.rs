@@ -71,7 +71,7 @@ impl App {
         if self.link != Link::Down {
             self.tell(&format!("not connected, trying again: {reason}"));
         }
-        // A server that has answered was found.
+        // A server that has answered is reachable.
         if self.link == Link::Unknown && code.is_none() {
             self.tell(self.advice.unreachable);
         }
@@ -112,7 +112,7 @@ impl App {
                 open.history != History::Coming
                     && (noted.is_new || self.book.given_number(noted.id).is_some())
             }
-            // Missed messages are in the list.
+            // Missed messages are shown in the list.
             None => self.book.given_number(noted.id).is_some() || (noted.is_new && self.link == Link::Up),
         };
         if !is_shown && open.is_none() && noted.is_new && !is_own {
@@ -143,7 +143,7 @@ impl App {
         };
         let open = self.open.as_mut().filter(is_of_log);
         match (reason, open) {
-            // Nothing that was here is missing.
+            // The device did not follow the log before, so no message that it had is missing.
             (ResetReason::New, _) => {}
             (ResetReason::Left, open) => {
                 if open.is_some() {
@@ -160,7 +160,7 @@ impl App {
         }
     }
 
-    /// Notes that a send is accepted. It is done when its message has come back, which may have been before.
+    /// Notes that a send was accepted. It is done when its message has come back, which may have been before.
     fn published(&mut self, local_id: LocalId, message_id: Option<MessageId>) {
         match (self.sends.get_mut(&local_id), message_id) {
             (Some(send), Some(id)) if !self.own.contains(&id) => send.taken = Some(id),
@@ -179,7 +179,7 @@ impl App {
         }
     }
 
-    /// Tells that a send has failed for good.
+    /// Shows that a send has failed for good.
     async fn refused(&mut self, local_id: LocalId, error: &PublishError, retryable: bool) {
         let queued = self.client.unsettled_sends().await;
         let Some(send) = queued.into_iter().find(|send| send.local_id() == local_id) else { return };
@@ -205,7 +205,7 @@ impl App {
         }
     }
 
-    /// Notes the sends that an earlier run has left. Events tell of failed ones.
+    /// Notes the sends of earlier runs. Events report the failed ones.
     pub(super) async fn note_queued(&mut self) {
         for queued in self.client.unsettled_sends().await {
             if queued.state != SendState::Failed {
@@ -228,7 +228,7 @@ pub(super) fn described(content: &Content) -> String {
     }
 }
 
-/// Returns the reason of a failure, for people: the back end's own words, if it has some.
+/// Returns the reason of a failure, for people: that of the backend, if it gave one.
 pub(super) fn why(error: &PublishError) -> String {
     match error {
         PublishError::Refused { reason, .. } => reason.clone(),

@@ -1,4 +1,4 @@
-//! The chat on the whole screen: turns keys into commands, and its state into a scene.
+//! The chat on the full screen: turns keys into commands, and its state into a scene.
 
 use std::{
     collections::HashMap,
@@ -34,10 +34,10 @@ use crate::{
 };
 
 impl App {
-    /// Chats on the whole screen until the user leaves. Returns whether there was a connection, and all was sent.
+    /// Chats on the full screen until the user leaves. Returns `true` if there was a connection, and everything was sent.
     ///
-    /// The prompt never waits: a line is carried out when it is entered, whatever is under way. One that cannot be carried out
-    /// comes back.
+    /// The prompt never waits: a line is carried out when it is entered, whatever is in progress. A line that fails comes
+    /// back.
     pub(crate) async fn run_full(mut self, mut screen: Fullscreen) -> io::Result<bool> {
         self.client.connect();
         self.note_queued().await;
@@ -117,12 +117,12 @@ impl App {
         screen.draw(&self.scene(0, offset), &input)?;
         drop(screen);
         self.screen.end_notes();
-        // A line that could not be carried out has come back: no reason to fail.
+        // A line that failed has come back, and is no reason to exit with an error.
         self.has_failed = false;
         Ok(self.leave().await)
     }
 
-    /// Opens the conversation behind the open one in the list, or before it.
+    /// Opens the conversation after the open one in the list, or before it.
     fn switch(&mut self, back: bool) {
         let all = self.list.conversations();
         let all: Vec<&Recipient> = all.iter().map(|listed| &listed.state.conversation).collect();
@@ -137,7 +137,7 @@ impl App {
         }
     }
 
-    /// Asks for what was said before, if it is not being asked for.
+    /// Requests older messages, unless a request is in progress.
     fn scroll_beyond(&mut self) {
         let Some(open) = &self.open else { return };
         if let History::Back(Some(before)) = open.history
@@ -205,7 +205,7 @@ impl App {
         beside.iter().map(|text| format!(" · {text}")).collect()
     }
 
-    /// Returns the messages of a conversation, and behind them those that are not sent yet.
+    /// Returns the messages of a conversation, and after them those that are not sent yet.
     fn shown(&mut self, conversation: &Recipient, offset: i64) -> Vec<Shown> {
         let ids: Vec<MessageId> = self.book.messages(conversation).map(ShownMessage::id).collect();
         let numbers: HashMap<MessageId, u32> =
@@ -238,7 +238,7 @@ impl App {
         all
     }
 
-    /// Returns the newest message of this user's own that anybody else has read.
+    /// Returns the user's newest own message that anybody else has read.
     fn newest_read(&self, conversation: &Recipient) -> Option<MessageId> {
         let peer = self.list.get(conversation).and_then(|listed| listed.state.peer_read);
         let peer = peer.and_then(|read| self.book.newest_read(conversation, ReadTo::Message(read)));
@@ -249,7 +249,7 @@ impl App {
     }
 }
 
-/// Returns the parts of a message that do not depend on the chat around it.
+/// Formats the parts of a message that do not depend on the chat around it.
 fn shown(message: &ShownMessage, me: &UserId) -> Shown {
     let mut shown = Shown { from: sender(message.from()).to_owned(), ..Shown::default() };
     if let Some(recalled) = message.recalled() {
@@ -276,10 +276,10 @@ fn shown(message: &ShownMessage, me: &UserId) -> Shown {
     shown
 }
 
-/// The shortest time between two frames, whatever arrives.
+/// The shortest time between two frames, whatever happens.
 const FRAME: Duration = Duration::from_millis(33);
 
-/// The time between two frames when nothing happens: notes and typing notices end.
+/// The time between two frames when nothing happens, for notes and typing notices that end.
 const TICK: Duration = Duration::from_secs(1);
 
 /// The time for which a typing notice is shown.

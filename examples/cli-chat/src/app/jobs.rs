@@ -1,5 +1,5 @@
-//! Requests to the back end. Events must be taken while an answer is under way, so each request is a future that the loop awaits
-//! beside them.
+//! Requests to the backend. Events must be taken while a request is in progress, so each request is a future that the loop
+//! awaits beside them.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use im_sdk::{
 
 use crate::{book::is_notice, groups::Request};
 
-/// A request under way.
+/// A request in progress.
 pub(super) type Job = BoxFuture<'static, Answer>;
 
 /// The answer to a request.
@@ -31,7 +31,7 @@ pub(super) enum Answer {
 /// A part of a conversation's history.
 pub(super) struct Past {
     pub(super) entries: Vec<ReceivedMessage>,
-    /// The range of the next page. `None`: this was the last one.
+    /// The range of the next page. `None` after the last one.
     pub(super) next: Option<HistoryRange>,
 }
 
@@ -60,7 +60,7 @@ pub(super) fn past(client: Arc<Client>, conversation: Recipient, before: Option<
     pages.map(move |outcome| Answer::Past { conversation, is_older, outcome }).boxed()
 }
 
-/// Goes back until there are enough messages to show. A page may be empty although others follow.
+/// Goes back until there are enough messages to show. A page may be empty although more follow.
 async fn back(client: &Client, conversation: &Recipient, from: HistoryRange) -> Result<Past, RequestError> {
     let mut past = Past { entries: Vec::new(), next: Some(from) };
     let mut changes = Vec::new();
@@ -83,7 +83,7 @@ pub(super) fn found(client: Arc<Client>, words: String) -> Job {
     async move { Answer::Found(client.search(Search::new(words), FOUND).await) }.boxed()
 }
 
-/// Requests the end of the inbox, back to enough messages of the back end itself. History cannot be asked for these alone.
+/// Requests the end of the inbox, back to enough messages of the backend itself. History cannot filter by them.
 pub(super) fn notices(client: Arc<Client>) -> Job {
     let pages = async move {
         let (mut entries, mut range) = (Vec::new(), Some(HistoryRange::Newest));
@@ -123,7 +123,7 @@ const PAGE: u32 = 20;
 const ENOUGH: usize = 10;
 const MAX_PAGES: usize = 5;
 
-/// The largest page that a back end gives.
+/// The largest page that a backend returns.
 const LARGE_PAGE: u32 = 200;
 
 /// Results that fit on a screen.

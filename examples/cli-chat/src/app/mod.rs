@@ -40,11 +40,11 @@ pub(crate) struct App {
     screen: Screen,
     advice: Advice,
     link: Link,
-    /// The reason why there was never a connection. `None`: there was one.
+    /// The reason why there was no connection so far. `None` once there was one.
     unreached: Option<String>,
     list: ConversationList,
     list_loading: Loading,
-    /// Whether the list is to be shown once it is loaded: at first, and after `/list`.
+    /// Set while the list is to be shown once it is loaded: at first, and after `/list`.
     list_wanted: bool,
     book: Book,
     open: Option<Open>,
@@ -53,18 +53,19 @@ pub(crate) struct App {
     sends: BTreeMap<LocalId, Send>,
     /// Sends that were refused and can be sent again.
     failed: Vec<Failed>,
-    /// The last entries of this user that have come.
+    /// The newest entries of this user.
     own: VecDeque<MessageId>,
     jobs: FuturesUnordered<Job>,
-    /// Messages in other conversations that came when the connection was back. `None`: there was no connection yet.
+    /// The number of messages in other conversations that came with the last connection. `None` before the first
+    /// connection.
     missed: Option<usize>,
-    /// Messages of the back end itself that came then, which no list shows.
+    /// The number of messages of the backend itself that came with it, which no list shows.
     missed_notices: usize,
-    /// Whether the back end may know groups.
+    /// Set unless the backend is known not to support groups.
     has_groups: bool,
     /// The time at which others were last told that this user types.
     typed: Option<Instant>,
-    /// Whether a command has failed.
+    /// Set once a command has failed.
     has_failed: bool,
 }
 
@@ -73,14 +74,14 @@ pub(crate) struct App {
 pub(crate) struct Advice {
     /// No server was found.
     pub(crate) unreachable: &'static str,
-    /// There is no token that a server takes.
+    /// There is no token that a server accepts.
     pub(crate) no_token: &'static str,
 }
 
 /// The state of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Link {
-    /// The first attempt is under way.
+    /// The first attempt is in progress.
     Unknown,
     /// Missed messages are still coming.
     CatchingUp,
@@ -93,7 +94,7 @@ enum Link {
 enum Loading {
     Idle,
     UnderWay,
-    /// It has failed, and is repeated when an event arrives.
+    /// It has failed, and is repeated with the next event.
     Failed,
 }
 
@@ -114,7 +115,7 @@ enum History {
     Missing,
     /// Requested. Messages that arrive meanwhile are shown with it.
     Coming,
-    /// Loaded, back to this range. `None`: back to the beginning.
+    /// Loaded, back to this range. `None` if loaded back to the beginning.
     Back(Option<HistoryRange>),
 }
 
@@ -123,9 +124,9 @@ struct Send {
     to: Recipient,
     text: String,
     since: Instant,
-    /// The entry that it becomes, once the back end has accepted it.
+    /// The id of the message, once the backend has accepted it.
     taken: Option<MessageId>,
-    /// Whether it takes so long that nothing waits for it any more.
+    /// Set once it takes so long that nothing waits for it any more.
     is_late: bool,
 }
 
@@ -170,7 +171,8 @@ impl App {
         })
     }
 
-    /// Chats by lines until the input ends. Returns whether there was a connection, all commands succeeded, and all was sent.
+    /// Chats by lines until the input ends. Returns `true` if there was a connection, all commands succeeded, and everything
+    /// was sent.
     pub(crate) async fn run(mut self, mut keyboard: Keyboard) -> bool {
         self.client.connect();
         self.note_queued().await;
@@ -208,7 +210,7 @@ impl App {
         }
     }
 
-    /// Waits for sends under way, and tells how many are left.
+    /// Waits for sends in progress, and shows how many are left.
     async fn leave(mut self) -> bool {
         let settling = async {
             while self.is_connected() && !self.sends.is_empty() {
@@ -243,7 +245,7 @@ impl App {
         Prompt { text: format!("{}> ", parts.join(" ")), shows_again: open.is_some() }
     }
 
-    /// Requests all conversations, if the list may be wrong.
+    /// Requests all conversations, if the list may be outdated.
     fn load_list(&mut self) {
         if self.list.needs_loading() && self.is_connected() && self.list_loading == Loading::Idle {
             self.list_loading = Loading::UnderWay;
@@ -272,8 +274,8 @@ impl App {
         self.open.as_ref().is_some_and(|open| open.conversation == *conversation)
     }
 
-    /// Returns whether the next line may be carried out: after the first attempt to connect, and when the one before is done. So the
-    /// lines of a script have an order.
+    /// Returns `true` if the next line may be carried out: after the first attempt to connect, and once the line before is done.
+    /// This keeps the lines of a script in order.
     fn is_ready(&self) -> bool {
         self.link != Link::Unknown && self.jobs.is_empty() && self.sends.values().all(|send| send.is_late)
     }
@@ -305,14 +307,14 @@ impl App {
     }
 }
 
-/// Events that are taken at once.
+/// The most events that are taken at once.
 const EVENTS: usize = 100;
 
 /// The time after which a send is shown as not sent yet.
 const OVERDUE: Duration = Duration::from_secs(1);
 
-/// Limit of the wait for sends under way, when the chat ends.
+/// The time limit of the wait for sends in progress when the chat ends.
 const SETTLE: Duration = Duration::from_secs(10);
 
-/// Users that a server lets a device watch.
+/// The most users that a server lets a device watch.
 const MAX_WATCHED: usize = im_sdk::limits::MAX_WATCHED_USERS;

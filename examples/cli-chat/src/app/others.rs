@@ -1,4 +1,4 @@
-//! Takes what others do: read, type, come and go.
+//! Handles the actions of others: reading, typing, connecting and disconnecting.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ impl App {
         }
     }
 
-    /// Notes how far a user has read the open conversation. Returns the newest message of the user's own that was read, if that is news.
+    /// Notes how far a user has read the open conversation. Returns the newest own message that is newly read, if there is one.
     fn has_read(&mut self, conversation: &Recipient, user: &UserId, read: ReadTo) -> Option<MessageId> {
         let id = self.book.newest_read(conversation, read)?;
         let open = self.open.as_mut().filter(|open| open.conversation == *conversation)?;
@@ -43,7 +43,7 @@ impl App {
         before.is_none_or(|before| before < id).then_some(id)
     }
 
-    /// Shows that a user types, but not before each message.
+    /// Shows that a user types, but not for each signal.
     pub(super) fn note_signal(&mut self, signal: &ReceivedSignal) {
         let conversation = match &signal.channel {
             Some(channel) => Recipient::from(channel.clone()),
@@ -66,13 +66,13 @@ impl App {
         let before = self.presences.insert(user.clone(), presence);
         let has_changed = before.map_or(is_online, |before| before.is_online() != is_online);
         let open = self.open.as_ref().filter(|open| open.conversation == user);
-        // The header says it too, once it is shown.
+        // The header shows it too, once it is there.
         if has_changed && !self.screen.is_full() && open.is_some_and(|open| open.history != History::Coming) {
             self.tell(&format!("{user} is {}", if is_online { "online" } else { "offline" }));
         }
     }
 
-    /// Tells others that this user types, every few seconds.
+    /// Signals to others that this user types, every few seconds.
     pub(super) async fn tell_typing(&mut self) {
         let Some(open) = &self.open else { return };
         if self.is_connected() && self.typed.is_none_or(|at| at.elapsed() >= TYPING_EVERY) {

@@ -52,12 +52,12 @@ impl App {
         self.screen.print(&format!("{number:>4} [{place}] {from}: {text} · {age}"));
     }
 
-    /// Shows a message of the back end itself, outside of all conversations.
+    /// Shows a message of the backend itself, outside of all conversations.
     pub(super) fn show_notice(&self, message: &ReceivedMessage) {
         self.show_notices(std::slice::from_ref(message));
     }
 
-    /// Shows the last of these that are from the back end itself, as changes have left them.
+    /// Shows the last of these messages that are from the backend itself, with their changes applied.
     pub(super) fn show_notices(&self, entries: &[ReceivedMessage]) {
         let mut timeline = Timeline::new(self.me.clone());
         entries.iter().for_each(|entry| _ = timeline.apply(entry));

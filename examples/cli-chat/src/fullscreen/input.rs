@@ -7,21 +7,21 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 /// The effect of a key, beside a change of the line itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Nothing more.
+    /// No further effect.
     None,
     /// The text has grown.
     Typed,
     /// A line is complete.
     Submit(String),
-    /// The next conversation of the list is to be opened, or the one before.
+    /// Opens the next conversation of the list, or the one before.
     Switch {
         back: bool,
     },
-    /// The messages are to be scrolled by a page.
+    /// Scrolls the messages by a page.
     Scroll {
         up: bool,
     },
-    /// The notes are to be closed.
+    /// Closes the notes.
     Dismiss,
     Quit,
 }
@@ -30,11 +30,11 @@ pub(crate) enum Action {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Input {
     text: String,
-    /// The cursor, a byte offset at the border of a character.
+    /// The cursor, as a byte offset at a character boundary.
     cursor: usize,
     /// Earlier lines, the newest last.
     history: VecDeque<String>,
-    /// The place in the history, and the line that was being typed.
+    /// The index in the history, and the line that was being typed.
     recalled: Option<(usize, String)>,
 }
 
@@ -48,7 +48,7 @@ impl Input {
         &self.text[..self.cursor]
     }
 
-    /// Takes a key. `names` complete what begins like them.
+    /// Handles a key. Completion uses `names`.
     pub(crate) fn key(&mut self, key: KeyEvent, names: &[String]) -> Action {
         let has_control = key.modifiers.contains(KeyModifiers::CONTROL);
         match key.code {
@@ -93,7 +93,7 @@ impl Input {
         self.cursor += text.len();
     }
 
-    /// Brings a line back that could not be carried out, unless another one was begun.
+    /// Brings back a line that failed, unless another one was begun.
     pub(crate) fn restore(&mut self, line: String) {
         if self.text.is_empty() {
             self.set(line);
@@ -118,7 +118,7 @@ impl Input {
         self.text = text;
     }
 
-    /// Removes the text between a place and the cursor.
+    /// Removes the text between an offset and the cursor.
     fn remove(&mut self, start: usize) {
         self.text.drain(start..self.cursor);
         self.cursor = start;
@@ -150,7 +150,7 @@ impl Input {
         self.recalled = (at < self.history.len()).then_some((at, typed));
     }
 
-    /// Completes the word before the cursor, as far as all names that begin like it agree.
+    /// Completes the word before the cursor, as far as all names with that beginning agree.
     fn complete(&mut self, names: &[String]) {
         let start = self.before_cursor().rfind(char::is_whitespace).map_or(0, |at| at + 1);
         let word = &self.text[start..self.cursor];
@@ -162,14 +162,14 @@ impl Input {
     }
 }
 
-/// Returns the common beginning of two texts.
+/// Returns the common prefix of two texts.
 fn common<'a>(one: &'a str, other: &str) -> &'a str {
     let differs = one.char_indices().zip(other.chars()).find(|((_, one), other)| one != other);
     let end = differs.map_or(one.len().min(other.len()), |((at, _), _)| at);
     &one[..end]
 }
 
-/// Lines that can be recalled.
+/// The most lines in the history.
 const MAX_HISTORY: usize = 200;
 
 #[cfg(test)]

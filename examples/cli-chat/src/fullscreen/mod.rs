@@ -1,4 +1,4 @@
-//! The whole terminal: cells instead of lines. Dropping it restores the terminal, also after a panic.
+//! The full screen: cells instead of lines. Dropping it restores the terminal, also after a panic.
 
 pub(crate) mod input;
 pub(crate) mod scene;
@@ -19,23 +19,23 @@ use self::{input::Input, scene::Scene};
 /// The terminal, and its input.
 pub(crate) struct Fullscreen {
     terminal: DefaultTerminal,
-    /// Keys, what is pasted, and changes of the size, up to the end of the input.
+    /// Keys, pasted text, and changes of the size, until the input ends.
     pub(crate) events: mpsc::Receiver<Event>,
 }
 
 impl Fullscreen {
-    /// Takes the terminal, and starts to read keys.
+    /// Takes over the terminal, and starts to read keys.
     pub(crate) fn open() -> io::Result<Self> {
         let terminal = ratatui::try_init()?;
         let (sender, events) = mpsc::channel(QUEUED_KEYS);
         let fullscreen = Self { terminal, events };
         execute!(io::stdout(), EnableBracketedPaste)?;
-        // Reading blocks, so a thread does it. It ends with the program.
+        // A thread does the blocking reads. It ends with the program.
         thread::spawn(move || while event::read().is_ok_and(|event| sender.blocking_send(event).is_ok()) {});
         Ok(fullscreen)
     }
 
-    /// Draws a scene. Returns how far back it can be scrolled.
+    /// Draws a scene. Returns the number of lines by which it can be scrolled back.
     pub(crate) fn draw(&mut self, scene: &Scene, input: &Input) -> io::Result<usize> {
         let mut most = 0;
         self.terminal.draw(|frame| most = scene::render(frame, scene, input))?;
@@ -51,7 +51,8 @@ impl Drop for Fullscreen {
     }
 }
 
-/// Returns the local time's offset from UTC in seconds, by the program `date`, or 0 without it.
+/// Returns the local time's offset from UTC in seconds, as the program `date` prints it, or 0 without that
+/// program.
 pub(crate) fn utc_offset() -> i64 {
     let output = Command::new("date").arg("+%z").output();
     output.ok().and_then(|output| parse_offset(std::str::from_utf8(&output.stdout).ok()?.trim())).unwrap_or(0)
@@ -81,7 +82,8 @@ pub(crate) fn clock(unix_ms: u64, now_ms: u64, offset: i64) -> String {
     format!("{month:02}-{day:02}")
 }
 
-/// Returns the month and the day of a day since the Unix epoch, by a Gregorian calendar whose year begins in March.
+/// Returns the month and the day for a number of days since the Unix epoch, by a Gregorian calendar whose year
+/// begins in March.
 fn month_and_day(days: i64) -> (i64, i64) {
     let days = (days + 719_468).rem_euclid(146_097);
     let year = (days - days / 1460 + days / 36_524 - days / 146_096) / 365;
@@ -92,7 +94,7 @@ fn month_and_day(days: i64) -> (i64, i64) {
 
 const DAY: i64 = 24 * 60 * 60;
 
-/// More than anybody types before the next frame.
+/// More keys than anybody types before the next frame.
 const QUEUED_KEYS: usize = 256;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The contents of the full screen, and their drawing. Pure: a scene goes in, cells come out.
+//! The contents of the full screen, and their drawing. Pure: takes a scene, and returns cells.
 
 use ratatui::{
     Frame,
@@ -12,15 +12,15 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 use super::input::Input;
 use crate::view::Listed;
 
-/// The contents of the screen, but for the prompt.
+/// The contents of the screen, except for the prompt.
 #[derive(Debug, Default)]
 pub(crate) struct Scene {
     pub(crate) list: Vec<Listed>,
-    /// The open conversation's name, and what is beside it.
+    /// The name of the open conversation, and the notes beside it.
     pub(crate) title: Option<(String, String)>,
     /// The messages of the open conversation, the newest last.
     pub(crate) messages: Vec<Shown>,
-    /// Lines back from the newest one.
+    /// The number of lines scrolled back from the newest one.
     pub(crate) scroll: usize,
     /// Lines that are no messages, such as answers to commands.
     pub(crate) notes: Vec<String>,
@@ -34,22 +34,22 @@ pub(crate) struct Scene {
 pub(crate) struct Shown {
     pub(crate) number: String,
     pub(crate) time: String,
-    /// The sender. Empty for a notice.
+    /// The sender, or empty for a notice.
     pub(crate) from: String,
     pub(crate) is_own: bool,
     pub(crate) quote: String,
     pub(crate) text: String,
-    /// Whether it mentions the user.
+    /// Set if it mentions the user.
     pub(crate) calls: bool,
     /// Edits, pins, reactions.
     pub(crate) beside: String,
     pub(crate) state: State,
 }
 
-/// The state of a message of the user's own.
+/// The state of one of the user's own messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum State {
-    /// Of somebody else.
+    /// A message of somebody else.
     #[default]
     None,
     /// On its way, or waiting for a connection.
@@ -123,7 +123,7 @@ fn render_list(frame: &mut Frame<'_>, scene: &Scene, area: Rect) {
     if lines.is_empty() {
         lines.push(Line::from(" no conversations yet").dim());
     }
-    // The open one stays in sight.
+    // Keeps the open conversation in sight.
     let at = scene.list.iter().position(|listed| open == Some(&listed.name)).unwrap_or(0) * 2 + 2;
     let skipped = at.saturating_sub(usize::from(inside.height));
     frame.render_widget(Paragraph::new(lines.split_off(skipped.min(lines.len()))), inside);
@@ -175,7 +175,7 @@ fn render_input(frame: &mut Frame<'_>, scene: &Scene, input: &Input, area: Rect)
     let prompt = format!("{name}> ");
     let shown = |text: &str| text.replace('\n', "⏎");
     let (before, all) = (shown(input.before_cursor()), shown(input.text()));
-    // The cursor stays in sight, at the right.
+    // Keeps the cursor in sight, at the right.
     let room = usize::from(area.width).saturating_sub(prompt.width() + 1);
     let mut skipped = before.width().saturating_sub(room);
     let visible = all.chars().skip_while(|character| {
@@ -252,7 +252,7 @@ fn wrap(spans: Vec<Span<'static>>, width: usize, indent: usize) -> Vec<Line<'sta
     lines
 }
 
-/// Returns the beginning of a text that fits.
+/// Returns as much of the beginning of a text as fits.
 fn fit(text: &str, columns: usize) -> String {
     if text.width() <= columns {
         return text.to_owned();
@@ -273,10 +273,10 @@ fn colour(name: &str) -> Color {
     [Color::Cyan, Color::Green, Color::Magenta, Color::Blue, Color::LightYellow][sum % 5]
 }
 
-/// Columns of the list.
+/// The columns of the list.
 const LIST_WIDTH: u16 = 26;
 
-/// Columns of a message's number and time.
+/// The columns of a message's number and time.
 const INDENT: usize = 12;
 
 #[cfg(test)]

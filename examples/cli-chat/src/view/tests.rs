@@ -14,7 +14,7 @@ fn id(number: u64) -> MessageId {
     MessageId::from_u64(number).unwrap()
 }
 
-/// What alice sees of entries, of which the first one is the message.
+/// Returns the line that alice sees for these entries, of which the first one is the message.
 fn seen(colours: bool, entries: &[(Option<&str>, Content)]) -> String {
     let mut timeline = Timeline::new(user("alice"));
     for (number, (from, content)) in (1..).zip(entries) {

@@ -1,4 +1,4 @@
-//! A `cli-chat` on two pipes.
+//! A `cli-chat` process with two pipes.
 #![allow(dead_code, reason = "each test uses some of it")]
 
 use std::{
@@ -12,7 +12,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Limit of a wait for a line, far longer than it takes: the machine may be busy.
+/// The time limit of a wait for a line, far above the usual time: the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A `cli-chat`, killed when dropped.
@@ -21,7 +21,7 @@ pub(crate) struct Chat {
     child: Child,
     input: Option<ChildStdin>,
     lines: Receiver<String>,
-    /// Its output so far, for the message of a failed test.
+    /// The output so far, for the message of a failed test.
     pub(crate) seen: Vec<String>,
 }
 
@@ -34,7 +34,7 @@ impl Chat {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();
-        // It ends with the process's output.
+        // The thread ends with the process's output.
         thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
         Self { name: arguments[0].to_owned(), input: child.stdin.take(), child, lines, seen: Vec::new() }
     }
@@ -86,13 +86,13 @@ impl Chat {
         number.to_owned()
     }
 
-    /// Terminates it, and waits for its end.
+    /// Terminates the process, and waits for its end.
     pub(crate) fn terminate(mut self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         assert!(self.child.wait().unwrap().success());
     }
 
-    /// Ends the input, and waits for the end. Returns whether it succeeded, and its output.
+    /// Ends the input, and waits for the process. Returns whether it succeeded, and its output.
     pub(crate) fn end(mut self) -> (bool, Vec<String>) {
         drop(self.input.take());
         let deadline = Instant::now() + PATIENCE;
@@ -112,7 +112,7 @@ pub(crate) fn command(data: &Path, arguments: &[&str]) -> Command {
 
 impl Drop for Chat {
     fn drop(&mut self) {
-        // It may have ended.
+        // It may have ended already.
         _ = self.child.kill();
         _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! After a recall or an edit, what a message said before is nowhere, in whatever way it is read.
+//! After a recall or an edit, the former content is gone, in whatever way messages are read.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -27,14 +27,14 @@ fn name(user: &str) -> UserId {
     user.parse().unwrap()
 }
 
-/// A backend, its database, and what brings messages there.
+/// A backend, its database, and an archiver.
 struct World {
     im: Im,
     store: MemoryMessageStore,
     archiver: Archiver,
 }
 
-/// Where alice says something that bob reads.
+/// The conversation of a message from alice that bob can read.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Place {
     ToBob,
@@ -67,12 +67,12 @@ impl World {
         self.im.send(message.durability(Durability::Archived)).await.unwrap().message_id
     }
 
-    /// Until the database has all that was sent.
+    /// Waits until the database has every message sent so far.
     async fn archived(&self) {
         archived(&self.archiver).await;
     }
 
-    /// Everything that bob can read in any way, as bytes and texts.
+    /// Returns everything that bob can read in any way, as bytes and texts.
     async fn readable(&self) -> Vec<Vec<u8>> {
         let mut all: Vec<Vec<u8>> = Vec::new();
         let bob = name("bob");
@@ -214,7 +214,7 @@ async fn what_is_no_longer_in_the_log_goes_from_the_store() {
     assert!(page.entries[0].content.is_empty(), "{:?}", page.entries[0]);
 }
 
-/// So many times an entry cannot be replaced.
+/// The number of times that replacing an entry still fails.
 #[derive(Debug)]
 struct Refusals(AtomicUsize);
 
@@ -241,7 +241,7 @@ async fn stubborn(refusals: usize) -> (Im, Arc<HookedLog<Refusals>>) {
     (Im::with_cluster(cluster).await.unwrap(), log)
 }
 
-/// Which of these changes was made last, as the logs rank them.
+/// Returns the index of the last of these changes, by their rank in the logs.
 async fn last_made(im: &Im, changes: &[MessageId]) -> usize {
     let page = im.raw_history(&name("bob"), Conversation::Inbox, HistoryRange::After(0), 1000).await.unwrap();
     let rank = |id: &MessageId| {
@@ -344,7 +344,7 @@ async fn of_changes_at_the_same_time_the_right_one_is_left() {
     }
 }
 
-/// What alice does.
+/// An action of alice.
 #[derive(Clone, Debug)]
 enum Act {
     Say { in_channel: bool },
@@ -362,7 +362,7 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// A message: where it is, what it says now, and all that it said before.
+/// A message: its conversation, its id and its present text.
 struct Said {
     to: Place,
     id: MessageId,

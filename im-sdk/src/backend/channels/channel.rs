@@ -12,7 +12,8 @@ use crate::{
         history::{HistoryError, HistoryPage},
         parse_ids::{parse_user, parse_users},
         send::{
-            dispatch::{ByServer, Dispatcher, Freshness},
+            device::ByServer,
+            dispatch::{Dispatcher, Freshness},
             error::SendError,
             message::{Message, Target, left_frame},
             receipt::Receipt,

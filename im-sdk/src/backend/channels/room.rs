@@ -12,7 +12,8 @@ use crate::{
     backend::{
         parse_ids::parse_user,
         send::{
-            dispatch::{Freshness, Located, Reach},
+            device::{Located, Reach},
+            dispatch::Freshness,
             error::SendError,
             message::{Durability, Message, Priority, Target},
             receipt::Receipt,
@@ -26,8 +27,9 @@ use crate::{
 
 /// A room, by its name, which is that of a channel. It needs no creation.
 ///
-/// Devices come in when the [handler](crate::backend::Handler::join_room) lets them. What is sent is [`Durability::Transient`]: who is there
-/// gets it, and a device's publish that had to be repeated is shown once, if it is repeated within an hour. A message with [`Durability::Logged`] is also kept in the channel's log, of which those who join may get the end
+/// Devices join if the [handler](crate::backend::Handler::join_room) lets them. Messages are [`Durability::Transient`]: the
+/// devices in the room get them, and a device's repeated publish is shown once, if it is repeated within an hour. A message with
+/// [`Durability::Logged`] is also kept in the channel's log, whose end devices may get when they join
 /// ([`RoomWelcome::with_recent`](crate::backend::RoomWelcome::with_recent)).
 #[derive(Clone, Debug)]
 pub struct Room {
@@ -226,7 +228,8 @@ mod tests {
     #[tokio::test]
     async fn servers_that_do_not_answer_count_once() {
         let cluster = Cluster::embedded();
-        // On two servers that hear everything and say nothing, one of them with two devices, and one that hears nothing.
+        // On two servers that receive everything and answer nothing, one of them with two devices, and one that receives
+        // nothing.
         let (one, _heard) = silent_server(&cluster, "s1").await;
         let (two, _heard) = silent_server(&cluster, "s2").await;
         let three = deaf_server(&cluster, "s3").await;

@@ -17,7 +17,7 @@ use crate::{
     log_throttle::throttled,
 };
 
-/// The time that is summed up. Five messages in a second look smooth.
+/// The time over which additions are summed up. Five messages in a second look smooth.
 const WINDOW: Duration = Duration::from_millis(200);
 
 /// The most running counters. Each is a task, and a message in 200 ms.

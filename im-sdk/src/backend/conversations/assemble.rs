@@ -5,13 +5,13 @@ use std::cmp::Reverse;
 use bytes::Bytes;
 use prost::Message as _;
 
-use super::{changes::Changes, count::Unread};
+use super::{changes::Changes, count::Unread, entry::Read};
 use crate::{
     ConversationState, Recipient,
     backend::message_store::RawEntry,
-    content::{Change, ChangeKind, Content},
-    conversation::message::{counts, mentions, stands_alone},
-    id::{ChannelId, UserId},
+    content::{ChangeKind, Content},
+    conversation::message::{counts, mentions},
+    id::UserId,
     proto::pb,
     timeline::{ChangeRank, Recalled, ShownMessage},
 };
@@ -43,56 +43,6 @@ pub(in crate::backend) struct RawConversation {
     pub(super) is_all: bool,
 }
 
-/// A decoded entry.
-pub(super) struct Read {
-    pub(super) entry: RawEntry,
-    pub(super) from: String,
-    pub(super) content: Content,
-}
-
-impl Read {
-    /// Decodes an entry. One that cannot be decoded has unknown content.
-    pub(super) fn new(entry: impl Into<RawEntry>) -> Self {
-        let entry = entry.into();
-        let message = pb::Message::decode(entry.message.clone()).unwrap_or_default();
-        Self::of(entry, message)
-    }
-
-    /// Builds a read entry from its decoded message.
-    pub(super) fn of(entry: RawEntry, message: pb::Message) -> Self {
-        Self { entry, from: message.from, content: message.content.into() }
-    }
-
-    /// Returns `true` if it can be shown as a message.
-    pub(super) fn stands_alone(&self) -> bool {
-        stands_alone(&self.content)
-    }
-
-    /// Returns `true` if it can be the last message of a conversation.
-    pub(super) fn can_be_last(&self, changes: &Changes) -> bool {
-        let done = changes.done_to(self.entry.message_id);
-        self.stands_alone() && !done.is_some_and(ShownMessage::is_deleted)
-    }
-
-    /// Returns the channel of the message that it changes, if that is in another log.
-    pub(super) fn channel(&self) -> Option<&ChannelId> {
-        self.content.as_change()?.channel.as_ref()
-    }
-
-    /// Returns the parts of a change of another log that matter to a list, without large ones. Only
-    /// recalls and deletions are in another log than their message.
-    pub(super) fn slim(self) -> Option<Self> {
-        let change = self.content.as_change()?;
-        let slim = match change.kind {
-            ChangeKind::DeleteForMe => Change::delete_for_me(change.message_id),
-            ChangeKind::Recall => Change::recall(change.message_id),
-            _ => return None,
-        };
-        let entry = RawEntry { message: Bytes::new(), ..self.entry };
-        Some(Self { entry, from: self.from, content: slim.into() })
-    }
-}
-
 impl RawConversation {
     pub(super) fn new(state: ConversationState, end: u64) -> Self {
         Self {
@@ -112,7 +62,7 @@ impl RawConversation {
     /// Adds the next older entry. Changes are neither shown nor counted.
     pub(super) fn add(&mut self, user: &UserId, read: Read, changes: &Changes) {
         self.count(user, &read, changes);
-        if self.last.is_none() && self.state.shows(read.entry.seq) && read.can_be_last(changes) {
+        if self.last.is_none() && self.state.shows(read.entry.seq) && changes.can_be_last(&read) {
             self.set_last(read.entry);
         }
     }

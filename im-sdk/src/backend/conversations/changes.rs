@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::assemble::Read;
+use super::entry::Read;
 use crate::{
     content::{Change, ChangeKind, Content},
     conversation::message::{alters, mentions},
@@ -45,6 +45,12 @@ impl Changes {
     /// mentions the user.
     pub(super) fn done_to(&self, id: MessageId) -> Option<&ShownMessage> {
         self.done.done_to(id)
+    }
+
+    /// Returns `true` if an entry can be the last message of a conversation.
+    pub(super) fn can_be_last(&self, read: &Read) -> bool {
+        let done = self.done_to(read.entry.message_id);
+        read.stands_alone() && !done.is_some_and(ShownMessage::is_deleted)
     }
 
     /// Returns the seq of an edit.

@@ -9,10 +9,11 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{
     ConversationError,
-    assemble::{RawConversation, Read},
+    assemble::RawConversation,
     changes::Changes,
     count::Unread,
-    list::{FEW, FIRST_BYTES, Found, PAGE, PARALLEL},
+    entry::Read,
+    read_sizes::{FEW, FIRST_BYTES, PAGE, PARALLEL},
 };
 use crate::{
     ConversationState, Recipient,
@@ -27,6 +28,9 @@ const MAX_CHANNEL_ENTRIES: usize = 32_768;
 /// The bytes that are scanned of all channels for one list, if they are reached before
 /// [`MAX_CHANNEL_ENTRIES`].
 const MAX_CHANNEL_BYTES: usize = 8 * 1024 * 1024;
+
+/// A conversation, and the changes of its messages if they are in a log of its own.
+pub(super) type Found = (RawConversation, Option<Changes>);
 
 /// The limit of the read of a channel after that: nearly always enough for the last message.
 const LAST: ReadLimit = ReadLimit::new(FEW).with_bytes(4 * 1024);

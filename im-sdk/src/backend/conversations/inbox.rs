@@ -7,10 +7,11 @@ use prost::Message as _;
 
 use super::{
     ConversationError,
-    assemble::{RawConversation, Read},
+    assemble::RawConversation,
     changes::Changes,
     count::Unread,
-    list::{FEW, FIRST_BYTES, PAGE},
+    entry::Read,
+    read_sizes::{FEW, FIRST_BYTES, PAGE},
     store::read_store,
 };
 use crate::{
@@ -99,7 +100,7 @@ async fn look_up(
     for peer in old {
         let Some(page) = pages.next().await.transpose()? else { break };
         page.iter().for_each(|read| changes.note(read));
-        let mut shown = page.into_iter().filter(|read| read.can_be_last(changes));
+        let mut shown = page.into_iter().filter(|read| changes.can_be_last(read));
         let last = shown.next().map(|read| read.entry).filter(|last| peer.state.shows(last.seq));
         last.into_iter().for_each(|last| peer.set_last(last));
     }

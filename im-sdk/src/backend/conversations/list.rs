@@ -12,6 +12,7 @@ use super::{
     channels::read_channels,
     inbox::{Inbox, read_inbox},
     marks::log_of,
+    read_sizes::FEW,
     store::{MAX_COUNTED_BYTES, count_in_store},
 };
 use crate::{
@@ -24,16 +25,6 @@ use crate::{
     cluster::{Cluster, ReadLimit},
     id::{ChannelId, MessageId, UserId},
 };
-
-/// The number of entries in one read, and of logs that are read at once.
-pub(super) const PAGE: usize = 256;
-pub(super) const PARALLEL: usize = 16;
-
-/// The number of entries that are read for a last message alone: the newest ones may be changes.
-pub(super) const FEW: usize = 16;
-
-/// The bytes of the first read of a log: most logs have less behind the mark.
-pub(super) const FIRST_BYTES: usize = 64 * 1024;
 
 /// The number of states in one read: some 100 KiB.
 const STATES: usize = 1024;
@@ -61,9 +52,6 @@ pub(in crate::backend) struct RawList {
     pub(in crate::backend) version: u64,
     pub(in crate::backend) inbox_end: u64,
 }
-
-/// A conversation, and the changes of its messages if they are in a log of its own.
-pub(super) type Found = (RawConversation, Option<Changes>);
 
 /// Puts the lists of users' conversations together.
 #[derive(Debug)]

@@ -8,16 +8,18 @@
 //!   list             <-- states + logs, counted when it is asked for
 //! ```
 //!
-//! Nothing is written per recipient of a message: unread is what stands in a log behind the mark.
+//! A message writes nothing per recipient: its unread count is the number of log entries behind the user's mark.
 
 mod assemble;
 mod changes;
 mod channels;
 mod count;
+mod entry;
 mod inbox;
 mod list;
 mod marks;
 mod push;
+mod read_sizes;
 mod readers;
 mod store;
 

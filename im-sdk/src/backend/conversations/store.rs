@@ -1,11 +1,6 @@
 //! Reads messages that have left the logs from the message store.
 
-use super::{
-    ConversationError,
-    assemble::{RawConversation, Read},
-    changes::Changes,
-    marks::log_of,
-};
+use super::{ConversationError, assemble::RawConversation, changes::Changes, entry::Read, marks::log_of};
 use crate::{
     HistoryRange, Recipient,
     backend::{

@@ -1,4 +1,4 @@
-//! A device's model against what the backend says.
+//! Compares a device's model with the backend's answers.
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a panic")]
 
 mod costs;
@@ -26,7 +26,7 @@ async fn a_model_comes_to_the_same_list_as_the_back_end() {
                 5..7 => device.set(&mut rng).await,
                 10.. => device.change(&mut rng).await,
                 7 if device.list.needs_loading() => {
-                    // What comes meanwhile waits.
+                    // Meanwhile, new events wait.
                     let page = device.page().await;
                     device.send(&mut rng).await;
                     device.set(&mut rng).await;
@@ -79,7 +79,7 @@ async fn counts_stop_where_nobody_reads_on() {
     let mute = ConversationChange::new().mute(true);
     im.set_conversation(&alice(), team, mute).await.unwrap();
     assert_eq!(im.conversations(&alice(), 0, 10).await.unwrap().unread, 1);
-    // The page has a limit, the sum has none.
+    // The page is limited, the total is not.
     let second = im.conversations(&alice(), 1, 1).await.unwrap();
     assert_eq!((second.conversations.len(), second.more, second.unread), (1, true, 1));
 }
@@ -114,7 +114,7 @@ async fn changes_are_neither_unread_nor_last_and_mentions_are_listed() {
     let hi = im.send(Message::to(channel("team")).from("bob").text("hi")).await.unwrap().message_id;
     let call = Content::text("@alice").mention(alice());
     let call = im.send(Message::to(user(ALICE)).from("bob").content(call)).await.unwrap().message_id;
-    // More than are looked at first for a last message.
+    // More entries than are read at first for a last message.
     for _ in 0..300 {
         let pin = Message::to(channel("team")).from("bob").content(Change::pin(hi));
         im.send(pin).await.unwrap();
@@ -139,7 +139,7 @@ async fn changes_are_neither_unread_nor_last_and_mentions_are_listed() {
         assert_eq!((last.content.as_text(), listed.unread), (Some(text), 1));
         assert_eq!(listed.mention_seqs, mentions);
     }
-    // Also where everything is read, and the newest entries alone would be looked at.
+    // The same when everything is read, and only the newest entries would be scanned.
     let end = im.inner.cluster.log().ends(&[log_id("team")]).await.unwrap()[0].last;
     let read = ConversationChange::new().read(ReadMark::new(end, None));
     im.set_conversation(&alice(), team.clone(), read).await.unwrap();
@@ -196,7 +196,7 @@ async fn what_is_recalled_counts_no_more_and_a_last_message_says_what_it_says_no
     assert_eq!(team.last_recalled, Some(Recalled { change: recall, by }));
     assert!(team.last.is_some_and(|last| last.message_id == second && last.content.is_empty()));
 
-    // What alice does not want to see any more gives way to what was before it.
+    // A message that alice deletes for herself gives way to the one before it.
     let fourth = say(peer(ALICE), Content::text("hi")).await;
     let delete = Message::to(user("bob")).from(ALICE).content(Change::delete_for_me(fourth));
     im.send(delete).await.unwrap();
@@ -221,7 +221,7 @@ async fn what_the_back_end_says_itself_counts_with_a_system_user() {
     assert_eq!((&listed.state.conversation, listed.unread), (&Recipient::User(system.clone()), 1));
     assert_eq!(im.unread(&zoe).await.unwrap(), UnreadTotal { count: 1, more: false, conversations: 1 });
 
-    // Once, in whatever order users are named; and nothing is in the inbox of the system user.
+    // One message only, in whatever order the users are named; and none in the inbox of the system user.
     for names in [[&zoe, &yves], [&yves, &zoe]] {
         let message = Message::to(crate::backend::users(names)).text("news").idempotency_key("news");
         im.send(message).await.unwrap();
@@ -230,7 +230,7 @@ async fn what_the_back_end_says_itself_counts_with_a_system_user() {
     assert_eq!((unread(&zoe).await, unread(&yves).await), (2, 1));
     assert!(im.conversations(&system, 0, 10).await.unwrap().conversations.is_empty());
 
-    // A recall by the backend is its own, as before.
+    // A recall by the backend stays the backend's own.
     let sent = im.send(Message::to(user(&zoe)).text("wrong")).await.unwrap();
     im.change(user(&zoe), Change::recall(sent.message_id)).await.unwrap();
     assert_eq!(unread(&zoe).await, 2);
@@ -250,7 +250,7 @@ async fn notices_and_silent_messages_are_not_unread() {
     let page = im.conversations(&bob, 0, 10).await.unwrap();
     assert_eq!((page.unread, page.conversations.len()), (0, 2), "{page:?}");
     assert!(page.conversations.iter().all(|listed| listed.last.is_some()), "they show all the same");
-    // An edit does not make it count.
+    // An edit does not make a silent message count.
     let edit = Change::edit(silent.message_id, "score: 2");
     im.change(channel(&team), edit).await.unwrap();
     assert_eq!(im.unread(&bob).await.unwrap().count, 0);
@@ -281,7 +281,7 @@ async fn what_counts_is_what_the_user_wants_to_count() {
     assert!(set(change().mark_unread(true)).await.marked_unread);
     assert!(!set(change().read(ReadMark::new(2, None))).await.marked_unread);
     assert_eq!(unread().await, 2);
-    // What is older than what stands there is left out, also of a backend.
+    // A change older than the present state is ignored, also from a backend.
     let state = set(change().draft("now")).await;
     assert_eq!(state.draft, "now");
 }

@@ -7,8 +7,8 @@
 //!        <------ remembered for the next, older page ------>
 //! ```
 //!
-//! A page looks at the log from its first message to the log's end. What was found there is remembered for a while, so
-//! that going back page by page looks at each entry once.
+//! A page scans the log from its first message to the log's end. The marks found there are remembered for a while, so
+//! that going back page by page scans each entry once.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},

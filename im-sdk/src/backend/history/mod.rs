@@ -5,8 +5,8 @@
 //!      message store          |        log
 //! ```
 //!
-//! The log counts wherever it has something: where it was rolled back and the store has what it lost under the same seqs,
-//! that shows only when the log does not reach back to them any more.
+//! The log takes precedence wherever it has entries. After a rollback the message store still has the entries that the
+//! log lost, under the same seqs; they show only when the log does not reach back to these seqs any more.
 
 pub(super) mod archiver;
 pub(super) mod export;

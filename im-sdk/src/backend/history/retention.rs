@@ -37,10 +37,10 @@ const MIN_PERIOD: Duration = Duration::from_millis(10);
 /// let rules = Retention::new().inboxes(365 * DAY).channels(90 * DAY).channels_with_prefix("room:", DAY);
 /// ```
 ///
-/// An age is that of the time in a message's id, by the cluster's clock ([`Clock`]); a process whose own clock differs from that
-/// by more than 5 s deletes nothing. The rules are about the message store alone: a log has bounds of its own,
-/// [`LogBounds`](crate::cluster::LogBounds), and shows what it has, however old. Set its `max_age` no higher than the lowest age
-/// here where nothing older may be seen.
+/// The age of a message is taken from its id, by the cluster's clock ([`Clock`]). A process whose own clock differs by more than
+/// 5 s deletes nothing. The rules apply to the message store alone: a log has bounds of its own,
+/// [`LogBounds`](crate::cluster::LogBounds), and shows all its entries, however old. To hide older messages there as well, set
+/// its `max_age` no higher than the lowest age here.
 #[derive(Clone, Default)]
 #[doc(alias("delete user", "GDPR", "erase"))]
 pub struct Retention {

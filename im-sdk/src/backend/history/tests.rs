@@ -14,7 +14,7 @@ use crate::{
     content::Change,
 };
 
-/// A backend whose logs keep four entries, and a store that has what `stored` says.
+/// A backend whose logs keep four entries, and a message store.
 struct Past {
     im: Im,
     store: MemoryMessageStore,
@@ -35,7 +35,7 @@ impl Past {
         Self { im: config.start(cluster).await.unwrap(), store }
     }
 
-    /// Sends to bob, and puts it into the store as well.
+    /// Sends a message to bob, and writes it to the store as well.
     async fn send(&self, from: &str) {
         let receipt = self.im.send(Message::to(user("bob")).from(from).text("hi")).await.unwrap();
         let (owner, seq) = receipt.logged[0].clone();
@@ -122,7 +122,7 @@ async fn what_the_log_has_no_more_comes_from_the_store() {
 #[tokio::test]
 async fn a_conversation_is_found_among_others() {
     let past = Past::new(true).await;
-    // alice at 1, 4, 7, 10; carol between.
+    // alice's messages are at 1, 4, 7 and 10; carol's are between them.
     for number in 0..10 {
         past.send(if number % 3 == 0 { "alice" } else { "carol" }).await;
     }
@@ -148,7 +148,7 @@ async fn the_log_wins_where_it_has_something() {
     for _ in 0..6 {
         past.send("alice").await;
     }
-    // What a log had at these places before it was rolled back.
+    // Entries that a log had at these seqs before it was rolled back.
     for seq in [2, 4] {
         past.put("bob", seq, "ghost", MessageId::first_at(1_740_000_000_000 + seq)).await;
     }
@@ -201,7 +201,7 @@ async fn a_page_in_the_middle_is_right_although_the_changes_stand_behind_it() {
     im.change(both(), Change::pin(first)).await.unwrap();
     im.change(both(), Change::edit(first, "edited")).await.unwrap();
     let (bob, alice) = (name("bob"), name("alice"));
-    // Whether what is behind was looked at before or not.
+    // Both before and after the entries behind the page have been scanned.
     for _ in 0..2 {
         let page = im.history(&bob, &alice, After(0), 1).await.unwrap();
         let timeline = page.timeline(bob.clone());

@@ -260,8 +260,18 @@ pub struct ImBuilder {
 }
 
 impl ImBuilder {
-    /// Connects to Redis and NATS, and starts. With [`ImBuilder::archive_to`] and no [`ClusterConfig::archive`], the archive has its
+    /// Connects to Redis and NATS, and starts. With [`ImBuilder::archive_to`], an unset [`ClusterConfig::archive`] gets its
     /// default settings.
+    ///
+    /// ```no_run
+    /// use im_sdk::{backend::Im, cluster::ClusterConfig};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let config = ClusterConfig::new(["redis://redis:6379"], ["nats://nats:4222"]);
+    /// let im = Im::builder().connect(config).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`StartError`].

@@ -318,7 +318,7 @@ mod tests {
         };
         assert_eq!(inner.quote.as_ref().unwrap().excerpt, "better");
         assert!(edited.rank() < recalled.rank());
-        // As large as it may be: a longer excerpt would not fit.
+        // The content has the largest permitted size: a longer excerpt would not fit.
         let longer = edit(30, &"x".repeat(500)).quoted_in(id(9), "alice");
         let full = Content { quote: quoting(7).quote, ..Content::text("y".repeat(MAX_CONTENT_BYTES - 100)) };
         let left = longer.apply(&message(full)).unwrap();

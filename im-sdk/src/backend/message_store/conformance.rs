@@ -1,5 +1,5 @@
-//! What every [`MessageStore`] must do, for its implementers: call [`check_message_store`] from a test. It panics with
-//! what is wrong.
+//! The rules for every [`MessageStore`]. An implementer calls [`check_message_store`] from a test. It panics with a
+//! description of the broken rule.
 #![allow(clippy::expect_used, clippy::panic, reason = "a failed check is a panic")]
 
 mod amend;
@@ -15,7 +15,7 @@ use crate::{
     id::{MessageId, NodeId, UserId},
 };
 
-/// Checks an implementation, which others may use at the same time.
+/// Checks an implementation, while others may use the store.
 ///
 /// # Panics
 /// When a rule is broken.
@@ -84,7 +84,7 @@ async fn writing_twice_has_one_effect(store: &dyn MessageStore) {
 
 async fn pages(store: &dyn MessageStore) {
     let inbox = inbox(&unique());
-    // Not in order, and with a hole: not everything is archived.
+    // Out of order, and with gaps: not every message is archived.
     let seqs = [5, 1, 2, 9, 3, 7, 8, 6, 10];
     store.write(&seqs.map(|seq| entry(&inbox, seq))).await.expect("write");
     use HistoryRange::{After, Before, Newest};
@@ -130,7 +130,7 @@ async fn conversations(store: &dyn MessageStore) {
 
 async fn entries_with_one_seq_stay_together(store: &dyn MessageStore) {
     let inbox = inbox(&unique());
-    // What a log had before it was rolled back, and after.
+    // The entries of a log from before and after a rollback.
     let seqs = [1, 2, 2, 3, 3, 3, 4];
     store.write(&seqs.map(|seq| entry(&inbox, seq))).await.expect("write");
     for (range, limit, expected, more) in [

@@ -179,7 +179,7 @@ impl Kept {
                 }
             }
         }
-        // An emptied edit outranks nothing itself.
+        // An emptied edit does not outrank another one.
         if let Some(outranked) = outranked {
             self.amend(outranked);
         }

@@ -43,8 +43,8 @@ pub trait MessageStore: Send + Sync + fmt::Debug + 'static {
 
     /// Reads entries of one log: those at the start of the range, in the order of the log.
     ///
-    /// Several entries can have the same seq, after a log was rolled back: they are in the order of their ids, and never
-    /// on different pages, so a page may be shorter than asked for, or longer where one seq alone has so many.
+    /// Entries with the same seq, which exist after a rollback of a log, are in the order of their ids. They are never
+    /// split over pages, so a page may be shorter than asked for, or longer if one seq alone has more entries.
     ///
     /// # Errors
     /// [`MessageStoreError`].
@@ -88,7 +88,7 @@ pub trait MessageStore: Send + Sync + fmt::Debug + 'static {
     /// and [`Amendment::apply`] returns the new entry. The own message of an amendment with a lower
     /// rank is to be emptied, see [`Amendment::outranked`].
     ///
-    /// The default removes what recalled messages say, as far as they are there, and cannot do anything else.
+    /// By default removes the content of recalled messages that are in the store, and does nothing else.
     ///
     /// # Errors
     /// [`MessageStoreError`]: some may be done; try again.

@@ -20,24 +20,24 @@ use super::{
 };
 use crate::{cluster::LogId, id::MessageId};
 
-/// How long anything may take, a connection included: an archiver tries again, and history is refused.
+/// The time limit of one operation, including the wait for a connection. After it an archiver tries again,
+/// and a history request is refused.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How many connections are open at once. One archiver needs one; the rest is for history.
+/// The most open connections. One archiver needs one; the rest is for history.
 const CONNECTIONS: u32 = 8;
 
-/// How long a new version's tables may take: an index over tens of millions of rows takes minutes.
+/// The time limit of a migration: an index over tens of millions of rows takes minutes.
 const MIGRATION: Duration = Duration::from_secs(15 * 60);
 
 /// A message store in SQLite or PostgreSQL.
 ///
-/// Its table is `im_messages`: `log` is `u:<user>` or `c:<channel>`, `peer` and `sender` are empty where there is none,
-/// `kind` is a [`Kind`](crate::Kind) as text, `message` is an encoded `im.v1.Message`. `im_texts` (and in SQLite `im_words`) is
-/// what is searched, by the database's own full-text index: FTS5 in SQLite, a `tsvector` under GIN in PostgreSQL, which needs no
-/// extension. It holds pairs of neighbouring characters and no text.
+/// Messages are in the table `im_messages`: `log` is `u:<user>` or `c:<channel>`, `peer` and `sender` are empty if there is
+/// none, `kind` is a [`Kind`](crate::Kind) as text, `message` is an encoded `im.v1.Message`. `im_texts` (and in SQLite
+/// `im_words`) is the search index, made by the database's own full-text search: FTS5 in SQLite, a `tsvector` under GIN in
+/// PostgreSQL, which needs no extension. It holds pairs of neighbouring characters and no text.
 ///
-/// All tables are made and brought up to date when it is connected. Where a version brings a new index, that takes as long as
-/// it takes to read all messages once.
+/// `connect` creates and migrates all tables. A version that brings a new index reads all messages once.
 #[derive(Clone)]
 pub struct SqlMessageStore {
     pool: AnyPool,
@@ -51,11 +51,11 @@ enum Dialect {
 }
 
 impl SqlMessageStore {
-    /// Connects to `postgres://user:password@host/database` or, with the feature `sql`, to `sqlite:<path>`, a file which is
-    /// created if it is missing.
+    /// Connects to `postgres://user:password@host/database` or, with the feature `sql`, to `sqlite:<path>`. A missing
+    /// SQLite file is created.
     ///
     /// # Errors
-    /// [`MessageStoreError`], within 10 s where the tables are up to date.
+    /// [`MessageStoreError`], within 10 s if the tables need no migration.
     pub async fn connect(url: &str) -> Result<Self, MessageStoreError> {
         sqlx::any::install_default_drivers();
         let dialect = if url.starts_with("sqlite:") { Dialect::Sqlite } else { Dialect::Postgres };
@@ -67,7 +67,7 @@ impl SqlMessageStore {
         if dialect == Dialect::Sqlite && !url.contains("mode=") {
             url.push_str(if url.contains('?') { "&mode=rwc" } else { "?mode=rwc" });
         }
-        // One in memory is its connection's own.
+        // Each connection to an in-memory database has a database of its own.
         let connections = if url.contains(":memory:") { 1 } else { CONNECTIONS };
         let options = AnyPoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE);
         let options = if connections == 1 { options.idle_timeout(None).max_lifetime(None) } else { options };
@@ -80,8 +80,8 @@ impl SqlMessageStore {
         Ok(store)
     }
 
-    /// A transaction that writes. In SQLite it begins with a write, to wait for its turn: one that has read first is refused at
-    /// once where another writes.
+    /// Begins a transaction for writes. In SQLite it begins with a write, which waits for its turn: a transaction that has read
+    /// first is refused at once if another one writes.
     async fn begin(&self) -> Result<Transaction<'static, Any>, sqlx::Error> {
         let mut transaction = self.pool.begin().await?;
         if self.dialect == Dialect::Sqlite {
@@ -107,7 +107,8 @@ impl MessageStore for SqlMessageStore {
             return Ok(());
         }
         within(WRITE, self.write_all(entries)).await?;
-        // Behind the commit, as an amendment reads the entries behind its own: whichever comes later sees the other.
+        // After the commit, just as an amendment is committed before it reads entries: whichever comes later sees
+        // the other.
         self.amend_written(entries).await
     }
 
@@ -176,7 +177,7 @@ async fn within<T>(
     }
 }
 
-/// No log gets as far as this cuts off, and no id.
+/// Converts to the database's signed integers. No seq and no id is large enough to be cut off.
 fn clamp(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
@@ -187,7 +188,7 @@ mod tests {
 
     use crate::{
         Filter, Kind,
-        backend::message_store::{Words, conformance::check_message_store, sql::*},
+        backend::message_store::{Words, conformance::check_message_store, sql::*, words::terms::VERSION},
         cluster::{ArchiveRecord, LogPosition},
         content::Content,
         proto::pb,
@@ -202,7 +203,7 @@ mod tests {
     async fn conforms_in_a_file() {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("messages.db").display());
-        // Several at once, as several processes would start.
+        // Several at once, as when several processes start.
         let stores = futures_util::future::join_all((0..4).map(|_| SqlMessageStore::connect(&url))).await;
         let stores: Vec<_> = stores.into_iter().map(Result::unwrap).collect();
         check_message_store(&stores[0]).await;
@@ -217,10 +218,10 @@ mod tests {
         sqlx::query("INSERT INTO im_schema (version) VALUES (99)").execute(&store.pool).await.unwrap();
         drop(store);
         let error = SqlMessageStore::connect(&url).await.unwrap_err();
-        assert!(matches!(error, MessageStoreError::Newer { found: 99, known: 4 }), "{error}");
+        assert!(matches!(error, MessageStoreError::Newer { found: 99, known: 5 }), "{error}");
     }
 
-    /// A file as version 1 of the tables left it.
+    /// Creates a file as version 1 of the tables left it.
     async fn file_of_version_1(url: &str, messages: i64) {
         let pool = AnyPoolOptions::new().connect(&format!("{url}?mode=rwc")).await.unwrap();
         for statement in [
@@ -260,7 +261,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("messages.db").display());
         file_of_version_1(&url, MESSAGES).await;
-        // Several at once, as several backends would be updated.
+        // Several at once, as when several backends are updated.
         let stores = futures_util::future::join_all((0..3).map(|_| SqlMessageStore::connect(&url))).await;
         let store = stores.into_iter().map(Result::unwrap).next().unwrap();
         let bob = LogId::Inbox("bob".parse().unwrap());
@@ -275,7 +276,7 @@ mod tests {
         let page = store.read(&bob, &paid).await.unwrap();
         assert_eq!(page.entries.len(), 300, "kinds have their names of today");
         assert_eq!(page.entries[0].peer, Some("alice".parse().unwrap()));
-        // A backend that is not updated yet goes on writing.
+        // A backend that is not updated yet still writes.
         write_as_version_1(&store.pool, MESSAGES + 2).await;
         drop(store);
         let store = SqlMessageStore::connect(&url).await.unwrap();
@@ -300,17 +301,20 @@ mod tests {
             store.search(&query).await.unwrap().entries.len()
         };
         assert_eq!(found(&store).await, 1);
-        // As version 1 has left it: it has terms, but others.
-        for statement in [
-            "UPDATE im_messages SET indexed = 1",
-            "DELETE FROM im_words WHERE rowid IN (SELECT number FROM im_texts)",
-            "INSERT INTO im_words (rowid, terms) SELECT number, 'đa' FROM im_texts",
-        ] {
-            sqlx::query(statement).execute(&store.pool).await.unwrap();
+        let mut store = store;
+        for version in 1..VERSION {
+            // The entry as that version left it, with its terms.
+            for statement in [
+                "UPDATE im_messages SET indexed = $1",
+                "DELETE FROM im_words WHERE rowid IN (SELECT number FROM im_texts) AND $1 > 0",
+                "INSERT INTO im_words (rowid, terms) SELECT number, 'đa' FROM im_texts WHERE $1 > 0",
+            ] {
+                sqlx::query(statement).bind(version).execute(&store.pool).await.unwrap();
+            }
+            assert_eq!(found(&store).await, 0, "version {version}");
+            drop(store);
+            store = SqlMessageStore::connect(&url).await.unwrap();
+            assert_eq!(found(&store).await, 1, "version {version}");
         }
-        assert_eq!(found(&store).await, 0);
-        drop(store);
-        let store = SqlMessageStore::connect(&url).await.unwrap();
-        assert_eq!(found(&store).await, 1);
     }
 }

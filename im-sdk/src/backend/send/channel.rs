@@ -241,7 +241,7 @@ mod tests {
         proto::pb::ServerInfo,
     };
 
-    /// During an append a server gets its first member of the channel.
+    /// Routes by which a server gets its first member of the channel during an append.
     #[derive(Debug)]
     struct JoinsMeanwhile {
         routes: MemoryRoutes,
@@ -251,7 +251,7 @@ mod tests {
     #[async_trait]
     impl LogHooks for JoinsMeanwhile {
         async fn before_append(&self, _: &LogId) -> Result<(), LogError> {
-            // The servers are asked for now.
+            // The servers are being located now.
             tokio::task::yield_now().await;
             self.routes.join_channels(&self.server, &["team".parse().unwrap()]).await.unwrap();
             Ok(())

@@ -20,7 +20,7 @@ pub(super) async fn sent_before(
     match store.deduplicate(&log, id, once).await {
         Ok(first) => Ok((first != id).then_some(first)),
         Err(error @ (LogError::Conflict | LogError::Stale { .. })) => Err(SendError::not_logged(log, error)),
-        // Twice is better than not at all.
+        // Sending it twice is better than not at all.
         Err(error) => {
             tracing::debug!(%log, %error, "unknown whether a transient message was sent before: it is sent");
             Ok(None)

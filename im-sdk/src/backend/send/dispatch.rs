@@ -5,8 +5,8 @@ use std::{collections::HashSet, sync::Arc};
 use tokio::time::Instant;
 
 use super::{
+    device::{ByServer, Located, Reach, UserDevice},
     publisher::{Delivery, Outcome, Publisher},
-    receipt::UserDevice,
     server_directory::Directory,
     stale_routes::release,
 };
@@ -20,16 +20,6 @@ use crate::{
 /// The most connections in one record, which take 128 KiB. With the rest of an envelope this stays
 /// below the limit of NATS.
 const MAX_CONNECTIONS: usize = 16 * 1024;
-
-/// A connection on its server, and the device that it belongs to.
-#[derive(Clone, Debug)]
-pub(in crate::backend) struct Located {
-    pub(in crate::backend) owner: UserDevice,
-    pub(in crate::backend) connection: ConnectionId,
-}
-
-/// Live connections grouped by server, each server once.
-pub(in crate::backend) type ByServer = Vec<(ServerId, Vec<Located>)>;
 
 /// A record on its way to a server, and the connections that it is for.
 #[derive(Debug)]
@@ -50,25 +40,6 @@ pub(in crate::backend) enum Freshness {
     /// The routes as they are cached here, or newer than the last append. For messages that were
     /// just appended to these users' inboxes: a device that connects later reads the log.
     BehindAppend,
-}
-
-/// How far a record got with one connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::backend) enum Reach {
-    Reached,
-    /// Its server has no such connection.
-    Gone,
-    /// Its server holds a lease but does not listen: it has died, or is cut off from the bus and
-    /// still holds its connections.
-    Deaf,
-    Unknown,
-}
-
-impl Reach {
-    /// Returns `true` if the record may not have taken effect although the connection may exist.
-    pub(in crate::backend) fn is_unconfirmed(self) -> bool {
-        matches!(self, Self::Deaf | Self::Unknown)
-    }
 }
 
 /// Locates devices, hands records for them to their servers, and collects the answers.
@@ -377,7 +348,7 @@ mod tests {
         proto::limits::MAX_FRAME_BYTES,
     };
 
-    /// A server that does whatever it is told.
+    /// Runs a server that reports success for every envelope.
     async fn obey(cluster: Cluster, server: ServerId, mut subscription: Subscription) {
         while let Some(BusEvent::Message(message)) = subscription.next().await {
             let envelope = pb::Envelope::decode(message.payload).unwrap();
@@ -401,7 +372,7 @@ mod tests {
         let im = crate::backend::Im::with_cluster(cluster).await.unwrap();
         let owner = UserDevice::new(&UserId::parse("bob").unwrap(), "web/tab".parse().unwrap());
         let located = |number| Located { owner: owner.clone(), connection: ConnectionId(number) };
-        // At eight bytes each, more than the megabyte that NATS takes.
+        // At eight bytes each, more than the megabyte that NATS accepts.
         let crowd: Vec<_> = (0..140_000).map(located).collect();
         let frames = pb::record::Effect::Frames(vec![0; MAX_FRAME_BYTES].into());
         let reached = im.inner.dispatcher.deliver(vec![(server, crowd)], |_| frames.clone()).await;

@@ -43,7 +43,7 @@ pub enum SendError {
     NoSuchMessage {
         /// The message to be changed.
         message_id: MessageId,
-        /// Where it was looked for.
+        /// The conversation in which it was searched.
         place: String,
     },
     /// The changed message could not be looked up. Nothing was sent.

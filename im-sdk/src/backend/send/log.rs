@@ -250,7 +250,7 @@ mod tests {
         proto::pb,
     };
 
-    /// A log of one entry only, from which the next send pushes out what a first try has appended to it.
+    /// A backend whose logs keep one entry, so that the next send pushes out the entry of a first attempt.
     async fn back_end() -> Im {
         let log = MemoryLog::new(LogBounds { max_entries: 1, ..LogBounds::default() });
         let cluster = Cluster::new(Arc::new(MemoryRoutes::new()), Arc::new(MemoryBus::new()), Arc::new(log));
@@ -271,7 +271,7 @@ mod tests {
         page.entries.into_iter().map(|entry| (entry.message_id, entry.payload)).collect()
     }
 
-    /// A try that ended between the first log and the others, long ago.
+    /// Leaves an old attempt that ended after the first log.
     async fn half_a_try(im: &Im, once: DedupKey) -> MessageId {
         let (alice, id) = ("alice".parse().unwrap(), im.inner.sender.ids.next().await.unwrap());
         let payload = message().prepare().unwrap().encode(id);
@@ -383,7 +383,7 @@ mod tests {
         let im = Im::with_cluster(Cluster::embedded()).await.unwrap();
         let key = |ttl| DedupKey::Key { key: "k".into(), ttl, digest: [7; 16] };
         let to_both = || Message::to(users(["bob", "ann"])).text("hi");
-        // As an earlier try left it, of which the deciding log has nothing any more.
+        // The entry of an earlier attempt, which the deciding log has forgotten.
         let id = im.inner.sender.ids.next().await.unwrap();
         let payload = to_both().prepare().unwrap().encode(id);
         let bob = "bob".parse().unwrap();
@@ -427,7 +427,7 @@ mod tests {
             let once = DedupKey::Producer { name: "alice/web/tab>bob".into(), number, digest: [7; 16] };
             im.inner.sender.send_once(message(), once, &alice()).await
         };
-        // Bob reads, and has something that alice's flood must not push out.
+        // Bob has unread messages that alice's flood must not push out.
         let carols = im.send(Message::to(users(["bob"])).from("carol").text("hi")).await.unwrap().message_id;
         acknowledge(&im, "bob", 0).await;
         let mut number = 1;

@@ -317,7 +317,8 @@ mod tests {
     const HOUR: i64 = 3_600_000;
     const TTL: Duration = Duration::from_secs(30);
 
-    /// A store whose clock stands at `NOW`, a machine whose wall clock is that far off, and ids there.
+    /// A store whose clock stands at `NOW`, clocks of a machine with this skew of the wall clock, and its
+    /// ids.
     async fn ids(skew_ms: i64) -> (MemoryRoutes, Arc<SetClocks>, Ids) {
         let (routes, local) = (MemoryRoutes::new(), SetClocks::at(NOW));
         routes.set_time(NOW);
@@ -382,7 +383,7 @@ mod tests {
         local.set_by(HOUR);
         routes.set_time(NOW + 3_600_000);
         assert_eq!(ids.next().await, Err(IdError::NoLease));
-        // Without anybody to tell the time neither.
+        // Nor if the store cannot tell the time.
         local.set_by(HOUR);
         routes.set_away(true);
         assert_eq!(ids.next().await, Err(IdError::NoTime));

@@ -9,6 +9,7 @@ pub(super) mod broadcast;
 mod change;
 pub(super) mod channel;
 mod dedup;
+pub(super) mod device;
 pub(super) mod dispatch;
 pub(super) mod error;
 pub(super) mod log;
@@ -29,7 +30,8 @@ use tracing::{Instrument as _, Level, Span, field::Empty};
 use self::{
     change::MessageChanges,
     channel::ChannelSender,
-    dispatch::{Dispatched, Dispatcher, Freshness, Located, Reach},
+    device::{Located, Reach},
+    dispatch::{Dispatched, Dispatcher, Freshness},
     error::SendError,
     log::{InboxLogs, Logged},
     message::{

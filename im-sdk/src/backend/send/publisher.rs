@@ -153,10 +153,10 @@ impl Publisher {
 
     /// Queues a record for a server. If the queue is full, waits for room until the deadline.
     ///
-    /// The delivery resolves by the deadline, whatever happens: to [`Outcome::Unknown`] if there was no room, if no answer came,
-    /// or if the publisher is closed.
+    /// The delivery resolves by the deadline in any case: to [`Outcome::Unknown`] if there was no room, if no answer came, or if
+    /// the publisher is closed.
     ///
-    /// The record is queued by the call itself, unless there is no room: futures of sends stay small, since none holds a record.
+    /// The call itself queues the record if there is room, so that no future of a send holds a record.
     pub(in crate::backend) fn submit<'a>(
         self: &'a Arc<Self>,
         server: &'a ServerId,

@@ -8,27 +8,10 @@
 use std::collections::HashSet;
 
 use super::{
-    dispatch::{Located, Reach},
+    device::{Located, Reach, UserDevice},
     message::Durability,
 };
-use crate::id::{ChannelId, Device, MessageId, ServerId, UserId};
-
-/// A device of a user.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
-pub struct UserDevice {
-    /// The user.
-    pub user: UserId,
-    /// The device.
-    pub device: Device,
-}
-
-impl UserDevice {
-    pub(in crate::backend) fn new(user: &UserId, device: Device) -> Self {
-        Self { user: user.clone(), device }
-    }
-}
+use crate::id::{ChannelId, MessageId, ServerId, UserId};
 
 /// The result of a send to a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]

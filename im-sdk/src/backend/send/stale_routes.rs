@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use prost::Message as _;
 
-use super::{dispatch::Located, receipt::UserDevice};
+use super::device::{Located, UserDevice};
 use crate::{
     cluster::{Cluster, Publication, Route},
     id::ServerId,

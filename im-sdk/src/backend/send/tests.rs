@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::receipt::UserDevice;
+use super::device::UserDevice;
 use super::*;
 use crate::{
     backend::{
@@ -21,7 +21,8 @@ fn tab() -> UserDevice {
     UserDevice::new(&id("bob"), "web/tab".parse().unwrap())
 }
 
-/// A future is copied when it is made, and what waits in it is what a sender's memory is full of.
+/// A send's future is copied when it is created, and the futures of waiting sends make up most of a sender's
+/// memory.
 #[tokio::test]
 async fn a_send_is_small() {
     let im = Im::with_cluster(Cluster::embedded()).await.unwrap();
@@ -112,7 +113,8 @@ async fn a_live_message_is_sent_once_under_one_key() {
     assert!(!logged.repeated, "those of the log are others");
 }
 
-/// Users who could not be located, whose routes can be read again after a while.
+/// Waits for acknowledgements of a send whose users could not be located. Their routes can be read again
+/// after `found_after`.
 async fn unlocated(found_after: Option<Duration>, within: Duration) -> (crate::backend::AckReport, Duration) {
     let (routes, cluster) = FlakyRoutes::cluster();
     let (server, _heard) = silent_server(&cluster, "s1").await;

@@ -284,7 +284,7 @@ mod tests {
         assert_eq!(checked(Change::edit(id(), change())), Err(InvalidContent::ChangeInside));
         let forwarded = Forwarded::new("", [ForwardedEntry::new(id(), None, change())]);
         assert_eq!(checked(forwarded), Err(InvalidContent::ChangeInside));
-        // As only the wire can say it.
+        // Contents that only the wire format can express.
         let wire = |body: Body| check(&body.into());
         let media = pb::Media { url: "u".into(), sha256: vec![1; 31].into(), ..Default::default() };
         let file = pb::File { media: Some(media), ..Default::default() };

@@ -62,24 +62,24 @@ impl Budget {
 /// The work that the devices of one user together may cause **one backend**. With several backends
 /// a user has as many times that, since the bus gives each of them a share of the requests.
 ///
-/// The defaults are far above what people do and what an application does for them, and low enough that one hostile user is
-/// nobody else's trouble:
+/// The defaults are far above what people do, or an application does for them, and low enough that a hostile user does not
+/// affect others:
 ///
 /// | | at once | in the long run | the most of it in a day |
 /// | --- | --- | --- | --- |
 /// | publishes | 1,000 | 20 a second | 1.7 million |
-/// | bytes of publishes | 16 MiB | 64 KiB a second | 5.4 GiB, in the logs of at most 4,900 users |
-/// | users written to for the first time | 100 | 200 an hour | 4,900 |
-/// | of these, users that the deployment has never seen | 20 | 20 an hour | 500 logs of users that do not exist |
+/// | bytes of publishes | 16 MiB | 64 KiB a second | 5.4 GiB, in the logs of at most 5,200 users |
+/// | users written to for the first time | 400 | 200 an hour | 5,200 |
+/// | of these, users that the deployment has never seen | 200 | 20 an hour | 680 logs of users that do not exist |
 /// | signals | 200 | 40 a second | 3.5 million, none of them kept |
 /// | bytes of signals | 512 KiB | 64 KiB a second | |
 /// | places that devices acknowledge | 16,384 | 500 a second | |
 /// | bytes of syncs | 256 MiB | 1 MiB a second | 85 GiB |
 ///
-/// What is over a budget is refused with `TOO_MANY` and the time after which it works; the SDK's client waits for that by
-/// itself. Signals and acknowledgements are dropped, and a sync goes on when the device asks again. What the backend itself
-/// failed to do is given back. A program that publishes more than a person is better a backend, which has no budget: or raise
-/// these for a deployment of such devices.
+/// A request beyond a budget is refused with `TOO_MANY` and the time of the next attempt, which the SDK's client waits for by
+/// itself. Signals and acknowledgements are dropped, and a sync continues when the device asks again. If the backend itself
+/// fails, the cost is given back. A program that publishes more than a person should be a backend, which has no budget; or
+/// raise the budgets for a deployment of such devices.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UserBudgets {

@@ -19,8 +19,8 @@ use crate::{
     id::{Device, MessageId, UserId},
 };
 
-/// What devices may do to messages, unless the handler decides. The age of a message is taken from
-/// its id.
+/// The changes that devices may make to messages, unless the handler decides. The age of a message is taken
+/// from its id.
 ///
 /// ```
 /// use std::time::Duration;

@@ -6,8 +6,7 @@ use std::{
 };
 
 use super::{
-    budget::RecentMap,
-    reach::Permitted,
+    budget::{RecentMap, Resource},
     response::{RETRY_MS, refused},
 };
 use crate::{
@@ -29,6 +28,25 @@ const NOTE_AGAIN: Duration = Duration::from_secs(24 * 3600);
 /// An error of one of several stores.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
+/// The cost of a permission to write, which is given back if the publish fails.
+#[derive(Debug, Default)]
+#[must_use = "what is not used is given back"]
+pub(super) struct Permitted {
+    /// The recipient, if the contact is to be noted.
+    pub(super) contact: Option<UserId>,
+    /// The user has not written to them before.
+    pub(super) new: bool,
+    /// The deployment has never seen them.
+    pub(super) unknown: bool,
+}
+
+impl Permitted {
+    /// Returns the budgets that it cost, with amounts.
+    pub(super) fn cost(&self) -> [(Resource, u64); 2] {
+        [(Resource::NewContacts, self.new.into()), (Resource::UnknownContacts, self.unknown.into())]
+    }
+}
+
 /// Pairs of users of which the first has written to the second, as far as this process knows.
 #[derive(Debug)]
 pub(in crate::backend) struct Contacts {
@@ -36,7 +54,7 @@ pub(in crate::backend) struct Contacts {
     dispatcher: Arc<Dispatcher>,
     /// The time of the last note, or `None` if unknown.
     known: Mutex<RecentMap<(UserId, UserId), Option<Instant>>>,
-    /// Whether the handler refused the user's last message to the recipient.
+    /// `true` if the handler refused the user's last message to the recipient.
     refused: Mutex<RecentMap<(UserId, Recipient), bool>>,
 }
 

@@ -45,7 +45,7 @@ pub(in crate::backend) struct ServiceParts {
     pub(in crate::backend) conversations: Arc<Conversations>,
     pub(in crate::backend) devices: Arc<OnlineDevices>,
     pub(in crate::backend) health: Arc<HealthCheck>,
-    /// Whether this process reaches the route store, and with it the others in the same Redis.
+    /// `true` while this process reaches the route store, and with it the other stores in the same Redis.
     pub(in crate::backend) stores: watch::Sender<bool>,
     pub(in crate::backend) tasks: Arc<Tasks>,
 }

@@ -79,7 +79,7 @@ pub struct Incoming {
     pub number: u64,
     /// The recipient. If it is a channel, `from` is a member of it, or the device is in the room.
     pub to: Recipient,
-    /// Whether the device is in the room that it publishes to.
+    /// `true` if the device is in the room that it publishes to.
     pub in_room: bool,
     /// The content; for an edit, the new content of the message. [`Content::texts`] returns all
     /// texts in it.
@@ -273,16 +273,16 @@ pub trait Handler: Send + Sync + 'static {
     /// who has left. The default is undecided, which is logged once. Then these rules limit
     /// strangers:
     ///
-    /// - A message may go to anybody. To users that the user has not written to before, and who have not written to it, only
-    ///   so many may go in a time, and to users that the deployment has never seen, fewer: see
+    /// - A message may go to anybody. Messages to users who have no contact with the sender, in either direction, are limited in
+    ///   number, and those to users that the deployment has never seen are limited further: see
     ///   [`UserBudgets::new_contacts`](super::UserBudgets::new_contacts).
-    /// - A change may go where the message that it changes is.
-    /// - A signal is passed on, and a read mark is shown, to users who have written to the user before. Messages count that a
-    ///   device published, not those that a backend sent in a user's name.
-    /// - Of a user whose last message to another one [`Handler::publish`] has refused, neither is shown, until it accepts one. The
-    ///   backend that has refused it remembers that, in channels too; others do not know of it, and it is forgotten when that
-    ///   one ends. A refusal by [`Handler::publish`] is an answer to one message and no rule: it may be about its words. What
-    ///   must hold at every backend belongs in this method, which all of them ask.
+    /// - A change may go where the message that it changes went.
+    /// - A signal or a read mark is shown only to users who have written to the user before. Only messages that a device
+    ///   published count, not those that a backend sent in a user's name.
+    /// - If [`Handler::publish`] has refused a user's last message to another one, neither a signal nor a read mark is shown,
+    ///   until it accepts a message. The backend that refused remembers that until it ends, in channels too; other backends do
+    ///   not know of it. A refusal by [`Handler::publish`] is an answer to one message and no rule: it may be about the words. A
+    ///   rule that must hold at every backend belongs in this method, which all of them call.
     ///
     /// Channels are for their members, and rooms for devices that have joined: this method is not
     /// called for them.

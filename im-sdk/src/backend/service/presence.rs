@@ -55,8 +55,8 @@ pub struct PresenceEvent {
     pub user: UserId,
     /// The device.
     pub device: Device,
-    /// Whether the device is connected now. There is an event for every connection, also for one
-    /// that replaces another.
+    /// `true` if the device is connected now. There is an event for every connection, also for one that
+    /// replaces another.
     pub online: bool,
     /// The time by the clock of the server.
     pub at: SystemTime,

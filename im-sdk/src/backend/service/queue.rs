@@ -278,8 +278,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes and goes: no more than a user's share is under way or waits, sums are right, nothing is lost, and
-        /// whoever waits gets a turn before anybody gets a second one.
+        /// In any sequence of steps, a user has no more than its share in progress or waiting, sums are right, nothing is
+        /// lost, and each waiting user gets a turn before any user gets a second one.
         #[test]
         fn shares_hold(steps in proptest::collection::vec((0usize..6, 0u8..4), 1..400)) {
             let (mut queue, start) = (FairQueue::new(LIMITS), Instant::now());

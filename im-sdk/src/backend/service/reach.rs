@@ -4,8 +4,9 @@ use std::sync::Once;
 
 use super::{
     Handler, Refusal,
-    budget::{Exhausted, Resource},
+    budget::Exhausted,
     call::{Deadline, HandlerFailed},
+    contacts::Permitted,
     context::ServiceContext,
     response::{refused, rule},
 };
@@ -60,23 +61,6 @@ pub enum ReachRights {
 
 /// Logs once that the application leaves the decision to the built-in rules.
 static WARNED: Once = Once::new();
-
-/// The cost of a permission to write, which is given back if the publish fails.
-#[derive(Debug, Default)]
-#[must_use = "what is not used is given back"]
-pub(super) struct Permitted {
-    /// The recipient, if the contact is to be noted.
-    pub(super) contact: Option<UserId>,
-    new: bool,
-    unknown: bool,
-}
-
-impl Permitted {
-    /// Returns the budgets that it cost, with amounts.
-    pub(super) fn cost(&self) -> [(Resource, u64); 2] {
-        [(Resource::NewContacts, self.new.into()), (Resource::UnknownContacts, self.unknown.into())]
-    }
-}
 
 /// Asks the handler whether one user may reach another.
 async fn rights<H: Handler>(

@@ -243,7 +243,7 @@ mod tests {
         Im::with_cluster(Cluster::embedded()).await.unwrap()
     }
 
-    /// Sends and returns the id, and the place in the recipient's inbox.
+    /// Sends a message. Returns its id, and its seq in the recipient's inbox.
     async fn said(im: &Im, from: &str, to: &str, text: &str) -> (MessageId, u64) {
         let receipt = im.send(Message::to(user(to)).from(from).text(text)).await.unwrap();
         (receipt.message_id, receipt.logged[0].1)
@@ -267,7 +267,7 @@ mod tests {
     #[tokio::test]
     async fn a_quote_says_what_the_log_says() {
         let im = back_end().await;
-        // So that a message has different places in the two inboxes.
+        // This gives the message different seqs in the two inboxes.
         said(&im, "carol", "bob", "hello, bob").await;
         let (id, seq) = said(&im, "alice", "bob", "lunch?").await;
         let found = quote(&im, "bob", name("alice"), lie(id, seq)).await;
@@ -287,7 +287,7 @@ mod tests {
             let found = quote(&im, "bob", name("alice"), claimed.clone()).await;
             assert_eq!(found, Quote { seq: 0, verified: false, ..claimed });
         }
-        // It is bob's and alice's, and not for carol.
+        // The message is between bob and alice, and not for carol.
         assert!(!quote(&im, "bob", name("carol"), lie(id, seq)).await.verified);
         let team: ChannelId = "team".parse().unwrap();
         assert!(!quote(&im, "bob", team, lie(id, seq)).await.verified);

@@ -17,7 +17,7 @@ impl ServiceContext {
     /// among the newest entries of the log, with the same origin, receiver and content. The origin
     /// alone is no proof: a device whose count of numbers went back may have used it twice.
     ///
-    /// What is read counts as a sync, so that nobody has much read by refused publishes.
+    /// The bytes read count as a sync, so that refused publishes cannot cause unlimited reads.
     pub(super) async fn find_published(&self, of: &Publishing, content: &Content) -> Option<MessageId> {
         let Publishing { from, to, origin, .. } = of;
         if *origin == 0 || self.budgets.take(from, [(Resource::SyncBytes, 1)]).is_err() {

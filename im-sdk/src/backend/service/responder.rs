@@ -50,7 +50,7 @@ pub(super) trait Responder: Send + Sync + 'static {
     /// The name in the log.
     const NAME: &'static str;
 
-    /// Whether a backend that cannot reach the stores leaves such requests to others.
+    /// `true` if a backend that cannot reach the stores leaves such requests to others.
     const NEEDS_STORES: bool = true;
 
     fn limits(&self) -> Limits;
@@ -196,7 +196,7 @@ impl<R: Responder> Receiving<R> {
                     Came::Reopening => self.open().await,
                     Came::Closed => break,
                 },
-                // Nothing else may happen while all calls hang, and the log says so all the same.
+                // Wakes the loop even if all calls hang and nothing else happens, to log that.
                 () = sleep_until(still_full.into()), if self.full_since.is_some() => {}
             }
         }
@@ -210,14 +210,14 @@ impl<R: Responder> Receiving<R> {
             (Intake::Open(_), false) => self.drain().await,
             (Intake::Closed(at), true) => *at = Some(Instant::now()),
             (Intake::Closed(at), false) => *at = None,
-            // It is open already, or its end decides.
+            // It is open already, or reopens when the draining ends.
             (Intake::Open(_) | Intake::Draining(_), _) => {}
         }
     }
 
     async fn drain(&mut self) {
         if let Intake::Open(mut subscription) = std::mem::replace(&mut self.intake, Intake::Closed(None)) {
-            // Without a connection to the bus it ends with the connection; no messages come
+            // Without a connection to the bus, draining ends with the connection, and no messages come
             // meanwhile.
             let _ = timeout(LAST_REQUESTS, subscription.drain()).await;
             self.intake = Intake::Draining(subscription);
@@ -234,8 +234,8 @@ impl<R: Responder> Receiving<R> {
         };
     }
 
-    /// New messages go to other backends. Those on their way here would be lost with the
-    /// subscription.
+    /// Ends the subscription. New messages go to other backends; those on their way here are still received,
+    /// since they would be lost with the subscription.
     async fn finish(mut self) {
         self.drain().await;
         let deadline = Instant::now() + LAST_REQUESTS;
@@ -373,7 +373,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(1);
 
-    /// Tells what it handles. The first one of all waits until it is let go.
+    /// Reports the requests that it handles. The first one waits until the test releases it.
     struct Recorder {
         patience: Duration,
         gate: Semaphore,
@@ -408,7 +408,8 @@ mod tests {
         patience: Duration,
     ) -> (Responders, mpsc::UnboundedReceiver<u32>, Arc<Recorder>) {
         let im = Im::with_cluster(cluster.clone()).await.unwrap();
-        // The tests alone say whether the stores answer: its upkeep, which looks at once, would say that they do.
+        // Only the tests say whether the stores answer: the upkeep, which probes them at once, would say that
+        // they do.
         im.inner.tasks.stop().cancel();
         im.inner.tasks.tracker().close();
         im.inner.tasks.tracker().wait().await;
@@ -428,7 +429,8 @@ mod tests {
         cluster.bus().publish(Publication { subject, return_to: None, payload }).await.unwrap();
     }
 
-    /// Metastable otherwise: what is worked off has been given up by whoever asked, who asks again meanwhile.
+    /// Without this a backlog would never drain: each handled request was given up by its device, which asks
+    /// again meanwhile.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_backlog_that_nobody_waits_for_holds_up_nobody() {
         let cluster = Cluster::embedded();
@@ -456,7 +458,7 @@ mod tests {
         let (cut_off, mut unheard, _) = start(&cluster, 1_000_000, patience).await;
         let (_well, mut heard, _) = start(&cluster, 1_000_000, patience).await;
         cut_off.context.stores.send_replace(false);
-        // Until it has noticed, it takes its share.
+        // Until it notices the failure, it takes its share.
         let mut number = 0;
         let mut in_a_row = 0;
         while in_a_row < 50 {

@@ -193,7 +193,7 @@ mod tests {
     fn entries_with_one_seq_stay_together() {
         assert_eq!(fitted(&[(1, 20_000), (2, 20_000), (2, 20_000), (2, 20_000)], true), (vec![1], true));
         assert_eq!(fitted(&[(1, 30_000), (1, 30_000), (2, 30_000)], false), (vec![2], true));
-        // One seq alone that fits into no frame: some of it is better than nothing.
+        // Entries with one seq that do not fit into a frame: a part of them is better than nothing.
         assert_eq!(fitted(&[(1, 30_000), (1, 30_000), (1, 30_000)], true), (vec![1, 1], true));
     }
 

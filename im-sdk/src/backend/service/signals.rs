@@ -87,7 +87,7 @@ const MAX_AUDIENCES: usize = 8192;
 pub(in crate::backend) struct Signals<H> {
     context: Arc<ServiceContext>,
     handler: Arc<H>,
-    /// Whether a channel is too large for typing signals, and when that was looked up.
+    /// Set if a channel is too large for typing signals, with the time of the look-up.
     is_large: Mutex<RecentMap<ChannelId, Option<(bool, Instant)>>>,
 }
 

@@ -32,7 +32,7 @@ impl Responder for StoreChecks {
 
     const NAME: &'static str = "questions about the route store";
 
-    /// That the store cannot be reached is an answer too.
+    /// A failed probe of the store is an answer too.
     const NEEDS_STORES: bool = false;
 
     fn limits(&self) -> Limits {

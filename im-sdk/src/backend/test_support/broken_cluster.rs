@@ -1,4 +1,5 @@
-//! Clusters in trouble, for tests: servers that hear everything and say nothing, and routes that cannot be read.
+//! Clusters with failures, for tests: servers that receive everything and answer nothing, and routes that cannot
+//! be read.
 
 use std::{
     sync::{
@@ -20,7 +21,7 @@ use crate::{
     proto::pb::ServerInfo,
 };
 
-/// Routes that can be read as long as nobody says otherwise.
+/// Routes that can be read, unless a test hides them.
 #[derive(Debug, Default)]
 pub(in crate::backend) struct FlakyRoutes {
     routes: MemoryRoutes,
@@ -28,12 +29,12 @@ pub(in crate::backend) struct FlakyRoutes {
 }
 
 impl FlakyRoutes {
-    /// From now on they cannot be read, or can be again.
+    /// Makes the routes unreadable, or readable again.
     pub(in crate::backend) fn hide(&self, hidden: bool) {
         self.hidden.store(hidden, Ordering::Relaxed);
     }
 
-    /// A cluster with such routes.
+    /// Creates a cluster with such routes.
     pub(in crate::backend) fn cluster() -> (Arc<Self>, Cluster) {
         let routes = Arc::new(Self::default());
         let cluster =
@@ -47,20 +48,20 @@ impl FlakyRoutes {
     }
 }
 
-/// A backend that does not wait for long.
+/// Starts a backend with a short time limit.
 pub(in crate::backend) async fn impatient(cluster: Cluster) -> Im {
     let config = Im::builder().send_timeout(Duration::from_millis(50));
     config.start(cluster).await.unwrap()
 }
 
-/// A live server that hears what it is told, as long as the subscription is held, and does not answer.
+/// Adds a live server that receives records, as long as the subscription is held, and does not answer.
 pub(in crate::backend) async fn silent_server(cluster: &Cluster, name: &str) -> (ServerId, Subscription) {
     let server = deaf_server(cluster, name).await;
     let heard = cluster.bus().subscribe(cluster.names().server(&server)).await.unwrap();
     (server, heard)
 }
 
-/// A live server that does not even hear.
+/// Adds a live server that receives nothing.
 pub(in crate::backend) async fn deaf_server(cluster: &Cluster, name: &str) -> ServerId {
     let server = ServerId::parse(name).unwrap();
     let lease = Duration::from_secs(60);
@@ -68,7 +69,7 @@ pub(in crate::backend) async fn deaf_server(cluster: &Cluster, name: &str) -> Se
     server
 }
 
-/// A device of bob's is connected.
+/// Connects a device of bob.
 pub(in crate::backend) async fn connect(cluster: &Cluster, server: &ServerId, device: &str, connection: u64) {
     let route = Route { server: server.clone(), connection: ConnectionId(connection) };
     let (user, device) = ("bob".parse().unwrap(), device.parse().unwrap());

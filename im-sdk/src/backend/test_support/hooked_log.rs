@@ -1,4 +1,4 @@
-//! A log in memory with hooks around its calls, for tests of what goes wrong or takes its time there.
+//! A log in memory with hooks around its calls, for tests of failures and delays.
 
 use std::{fmt::Debug, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! A log that says how much was read of it, for tests of what requests may cost.
+//! A log that measures how much is read, for tests of the cost of requests.
 
 use std::sync::{
     Arc,
@@ -15,7 +15,7 @@ use crate::{
     proto::pb,
 };
 
-/// Logs in memory, and what their pages brought.
+/// A log in memory that measures its pages.
 pub(in crate::backend) type MeteredLog = HookedLog<Meters>;
 
 #[derive(Debug, Default)]
@@ -24,22 +24,22 @@ pub(in crate::backend) struct Meters {
     largest: AtomicUsize,
 }
 
-/// What was read.
+/// A measurement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::backend) struct Meter {
-    /// Bytes of payloads in all pages.
+    /// The bytes of payloads in all pages.
     pub(in crate::backend) bytes: usize,
-    /// Those in the largest one.
+    /// The bytes of payloads in the largest page.
     pub(in crate::backend) largest: usize,
 }
 
 impl MeteredLog {
-    /// A log that trims nothing by its bytes: more is in it than a request may read.
+    /// Creates a log without a limit of bytes, which can hold more than a request may read.
     pub(in crate::backend) fn unbounded() -> (Arc<Self>, Cluster) {
         Self::cluster(LogBounds { max_bytes: 1 << 30, ..LogBounds::default() }, Meters::default())
     }
 
-    /// What was read since the last call.
+    /// Returns the measurement since the last call.
     pub(in crate::backend) fn take(&self) -> Meter {
         let take = |counter: &AtomicUsize| counter.swap(0, Ordering::Relaxed);
         Meter { bytes: take(&self.hooks.bytes), largest: take(&self.hooks.largest) }

@@ -1,4 +1,4 @@
-//! What unit tests of the backend share: clusters that fail, and logs with hooks.
+//! Shared support of the backend's unit tests: clusters that fail, and logs with hooks.
 
 pub(super) mod broken_cluster;
 pub(super) mod hooked_log;

@@ -12,7 +12,7 @@ impl ConversationList {
         let log = log_of(name);
         let mut later =
             self.recent.iter().filter(|recent| recent.log == log && recent.seq > known_to).peekable();
-        // Entries have no holes: what came first is gone.
+        // A log has no holes: the first of these entries were dropped here.
         self.stale |= later.peek().is_some_and(|first| first.seq > known_to + 1);
         for recent in later.filter(|recent| recent.conversation.as_ref() == Some(name)) {
             let done = self.changes.done_to(recent.message.id);

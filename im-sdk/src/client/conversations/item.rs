@@ -2,18 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
-    ListedConversation,
-    list::{LISTED, MAX_UNREAD},
-};
+use super::ListedConversation;
 use crate::{
     ConversationState,
     client::ReceivedMessage,
     content::Content,
     conversation::message::{counts, mentions, stands_alone},
     id::{MessageId, UserId},
+    proto::limits,
     timeline::{ChangeRank, Recalled, ShownMessage},
 };
+
+/// The limit up to which unread messages of one conversation are counted, as backends do.
+const MAX_UNREAD: usize = limits::MAX_UNREAD as usize;
+
+/// The number of newest unread messages with known seqs, as backends list them.
+const LISTED: usize = limits::MAX_LISTED_UNREAD;
 
 /// A conversation of the list.
 #[derive(Clone, Debug)]
@@ -24,23 +28,23 @@ pub(super) struct Item {
     last_edit: Option<ChangeRank>,
     last_recalled: Option<Recalled>,
     pub(super) end: u64,
-    /// The number of unread messages whose places are not known; all of them are before those with known places.
+    /// The number of unread messages with unknown seqs. All of them are before those with known seqs.
     unlisted: usize,
     more: bool,
-    /// `more` says that the back end did not go on counting.
+    /// Set if `more` means that the backend stopped counting.
     full: bool,
-    /// The unread messages by place.
+    /// The unread messages by seq.
     unread: BTreeMap<u64, Option<MessageId>>,
     places: BTreeMap<MessageId, u64>,
     mentions: BTreeSet<u64>,
-    /// The number of unread messages without a known place that mention the user.
+    /// The number of unread messages with unknown seqs that mention the user.
     unlisted_mentions: usize,
 }
 
 impl From<ListedConversation> for Item {
     fn from(mut listed: ListedConversation) -> Self {
         let last_edit = last_edit(&listed);
-        // As it says when the edit comes by itself.
+        // As when the edit comes by itself.
         if let Some(last) = listed.last.as_mut().filter(|_| last_edit.is_some()) {
             last.content.amended = None;
         }
@@ -70,7 +74,7 @@ impl From<ListedConversation> for Item {
     }
 }
 
-/// Returns the edit that says what the last message says.
+/// Returns the edit whose content the last message has.
 fn last_edit(listed: &ListedConversation) -> Option<ChangeRank> {
     let amended = listed.last.as_ref().and_then(|last| last.content.amended.as_deref());
     let edit = amended.filter(|amended| !amended.recalled);
@@ -100,7 +104,7 @@ impl Item {
         self.last.as_ref().and_then(|last| last.position.as_ref()).map_or(0, |position| position.seq)
     }
 
-    /// Returns when the last message was sent, as its id tells.
+    /// Returns the time at which the last message was sent, from its id.
     pub(super) fn sent(&self) -> Option<u64> {
         self.last.as_ref().map(|last| last.id.as_u64())
     }
@@ -117,7 +121,7 @@ impl Item {
         self.total().min(MAX_UNREAD)
     }
 
-    /// Returns how many of the unread messages mention the user.
+    /// Returns the number of unread messages that mention the user.
     pub(super) fn mentioned(&self) -> usize {
         self.unlisted_mentions.saturating_add(self.mentions.len()).min(MAX_UNREAD)
     }
@@ -146,7 +150,7 @@ impl Item {
         }
     }
 
-    /// Takes the next entry of the log. `done`: what was done to it, if that came first.
+    /// Takes the next entry of the log. `done` has the changes of this message that came before it.
     pub(super) fn add(
         &mut self,
         user: &UserId,
@@ -158,7 +162,7 @@ impl Item {
             return;
         }
         self.end = seq;
-        // What changes another message is none to be shown or counted.
+        // Changes of other messages are neither shown nor counted.
         if !self.state.shows(seq) || !stands_alone(&message.content) {
             return;
         }
@@ -180,7 +184,7 @@ impl Item {
         }
     }
 
-    /// The places of so many are not kept.
+    /// Forgets the seq of the oldest unread message, once too many are known. It still counts.
     fn unlist(&mut self) {
         if let Some((_, id)) = self.unread.pop_first() {
             id.and_then(|id| self.places.remove(&id));
@@ -188,13 +192,13 @@ impl Item {
         }
     }
 
-    /// A message was changed. Returns `false` if the effect cannot be told.
+    /// Takes a change of a message. Returns `false` if its effect is unknown.
     pub(super) fn change(&mut self, user: &UserId, id: MessageId, done: &ShownMessage) -> bool {
         let mut can_tell = true;
         match self.places.get(&id).copied() {
             Some(seq) if done.is_gone() => {
                 self.forget(id, seq);
-                // The back end would have counted another one instead.
+                // A backend that stopped counting would have counted another message instead.
                 can_tell = !self.full || self.total() >= MAX_UNREAD;
             }
             Some(seq) => done.content().into_iter().for_each(|says| self.set_mention(user, seq, says)),
@@ -202,18 +206,18 @@ impl Item {
         }
         if self.has_last(id) {
             self.show_last(done);
-            // What is before it is not known.
+            // The message before it is unknown.
             can_tell &= !done.is_deleted();
         }
         can_tell
     }
 
-    /// Returns `true` if it has this message, as far as is known.
+    /// Returns `true` if the conversation is known to have this message.
     pub(super) fn has(&self, id: MessageId) -> bool {
         self.places.contains_key(&id) || self.has_last(id)
     }
 
-    /// Returns `true` if there are unread messages whose ids are not known.
+    /// Returns `true` if there are unread messages with unknown ids.
     pub(super) fn has_unknown(&self) -> bool {
         self.unlisted > 0 || self.places.len() < self.unread.len()
     }
@@ -236,8 +240,8 @@ impl Item {
         }
     }
 
-    /// The last message as changes have left it: by the rules of a [`Timeline`](crate::timeline::Timeline), whether a change
-    /// came with the page or after it.
+    /// Applies changes to the last message, by the rules of a [`Timeline`](crate::timeline::Timeline), whether they came
+    /// with the page or later.
     fn show_last(&mut self, done: &ShownMessage) {
         let Some(last) = &mut self.last else { return };
         if let Some(recalled) = done.recalled() {
@@ -255,7 +259,7 @@ impl Item {
         }
     }
 
-    /// Takes a state that replaces an older one. Returns `false` if the number of unread messages cannot be told.
+    /// Takes a newer state. Returns `false` if the number of unread messages is unknown.
     pub(super) fn set(&mut self, state: ConversationState) -> bool {
         if state.version <= self.state.version {
             return true;
@@ -273,7 +277,7 @@ impl Item {
         self.unread.retain(|seq, _| *seq > is);
         self.mentions.retain(|seq| *seq > is);
         self.places.retain(|_, seq| *seq > is);
-        // Those whose places are not known are before the first one that is, or before the end.
+        // Messages with unknown seqs are before the first known one, or before the end.
         let covers_unlisted = is >= first.unwrap_or(self.end);
         if covers_unlisted {
             (self.unlisted, self.more, self.full) = (0, false, false);

@@ -13,25 +13,17 @@ use crate::{
     content::Change,
     conversation::message::{alters, stands_alone},
     id::{ChannelId, UserId},
-    proto::limits,
     timeline::Timeline,
 };
 
-/// Unread messages of one conversation are counted up to here, as back ends do.
-pub(super) const MAX_UNREAD: usize = limits::MAX_UNREAD as usize;
-
-/// The places of so many of the newest unread messages are known, as back ends list them.
-pub(super) const LISTED: usize = limits::MAX_LISTED_UNREAD;
-
-/// The number of entries that are remembered, for a page that was made before they came.
+/// The number of remembered entries, for a page that was made before they came.
 const MAX_RECENT: usize = 1024;
 
-/// The list of conversations, with last messages and unread counts: made from [pages](crate::client::Client::conversations),
-/// and kept up to date by events without asking again. It does no I/O.
+/// The list of conversations, with last messages and unread counts. It is loaded from
+/// [pages](crate::client::Client::conversations), and kept up to date by events without further requests. It does no I/O.
 ///
-/// Feed it with all events from the beginning, whether there is a page yet or not. Load all pages when
-/// [`ConversationList::needs_loading`] says so: at first, and after something happened that it cannot know the effect of,
-/// such as a [reset](Event::Reset).
+/// Apply all events from the beginning, with or without a page. Load all pages when [`ConversationList::needs_loading`]
+/// returns `true`: at first, and after an event of unknown effect, such as a [reset](Event::Reset).
 ///
 /// ```no_run
 /// # use im_sdk::client::{Client, ConversationList, RequestError};
@@ -52,12 +44,12 @@ pub struct ConversationList {
     pub(super) user: UserId,
     pub(super) items: BTreeMap<Recipient, Item>,
     pub(super) recent: VecDeque<Recent>,
-    /// Changes of messages, known ones or not. Those that are counted are not in it.
+    /// Changes of messages, known ones or not. Changes that are counted are not in it.
     pub(super) changes: Timeline,
-    /// The end of the inbox, as far as pages and entries tell.
+    /// The end of the inbox, as known from pages and entries.
     pub(super) inbox_end: u64,
     pub(super) stale: bool,
-    /// The last page has come.
+    /// Set once the last page has come.
     loaded: bool,
 }
 
@@ -74,13 +66,13 @@ pub struct Unread {
 pub(super) struct Recent {
     pub(super) log: Log,
     pub(super) seq: u64,
-    /// None: it belongs to no conversation.
+    /// `None` if the message belongs to no conversation.
     pub(super) conversation: Option<Recipient>,
     pub(super) message: ReceivedMessage,
 }
 
 impl ConversationList {
-    /// An empty list of a user, to be loaded.
+    /// Creates an empty list for a user, to be loaded.
     pub fn new(user: UserId) -> Self {
         let changes = Timeline::with_limit(user.clone(), MAX_RECENT);
         Self {
@@ -94,12 +86,13 @@ impl ConversationList {
         }
     }
 
-    /// Returns whether pages have to be loaded: until the last one has come, and when that is not enough any more.
+    /// Returns `true` if pages have to be loaded: until the last one has come, and when events are not enough any
+    /// more.
     pub fn needs_loading(&self) -> bool {
         self.stale || !self.loaded
     }
 
-    /// Before the first page is asked for: what was known gives way to what comes.
+    /// Prepares for the first page: forgets the known conversations.
     pub fn begin_loading(&mut self) {
         self.items.clear();
         self.inbox_end = 0;
@@ -115,7 +108,7 @@ impl ConversationList {
         for listed in all {
             let name = listed.state.conversation.clone();
             let known = self.items.insert(name.clone(), Item::from(listed));
-            // What was set since the page was made.
+            // The state may have changed since the page was made.
             if let Some(known) = known {
                 self.set(known.state);
             }
@@ -126,12 +119,12 @@ impl ConversationList {
         self.catch_up_with_changes(&ends, page.inbox_end);
         if !page.more {
             self.loaded = true;
-            // Conversations that began since.
+            // Conversations that began since the page was made.
             self.catch_up_with_new();
         }
     }
 
-    /// Takes an event. True: something in the list may look different.
+    /// Applies an event. Returns `true` if something in the list may look different.
     pub fn apply(&mut self, event: &Event) -> bool {
         match event {
             Event::Message(message) => self.take(message),
@@ -144,12 +137,12 @@ impl ConversationList {
                 match (&position.log, reason) {
                     (Log::Channel(channel), ResetReason::Left) => {
                         let name = Recipient::Channel(channel.clone());
-                        // One that was closed stays, as long as the user wants it.
+                        // A closed channel stays until the user deletes it.
                         let is_kept = self.items.get(&name).is_some_and(|item| item.state.closed.is_some());
                         !is_kept && self.items.remove(&name).is_some()
                     }
                     _ => {
-                        // What was done may have been taken away with what it was done to.
+                        // After the reset, known changes may be lost together with their messages.
                         self.changes = Timeline::with_limit(self.user.clone(), MAX_RECENT);
                         self.stale = true;
                         false
@@ -174,8 +167,8 @@ impl ConversationList {
         self.items.get(conversation).map(Item::show)
     }
 
-    /// Unread messages in all conversations that are in the list and not muted now, by this device's clock. Of those with
-    /// [`mentions_only`](ConversationState::mentions_only) the messages that mention the user count.
+    /// Counts the unread messages in all listed conversations that are not muted now, by this device's clock. With
+    /// [`mentions_only`](ConversationState::mentions_only), only the messages that mention the user count.
     #[doc(alias = "badge")]
     pub fn unread(&self) -> Unread {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -215,7 +208,8 @@ impl ConversationList {
         conversation.is_some() || is_change
     }
 
-    /// Takes what is done to a message, if it matters here, in those of its conversations that do not know it yet.
+    /// Applies a change of a message, if it matters here, to the possible conversations of the message that do not
+    /// have it yet.
     pub(super) fn take_change(
         &mut self,
         log: &Log,
@@ -226,13 +220,13 @@ impl ConversationList {
         let Some(change) = message.content.as_change().filter(|change| alters(change)) else { return false };
         self.changes.apply(message);
         let Some(done) = self.changes.done_to(change.message_id) else {
-            // Too many were done to later ones.
+            // The change was dropped: too many changes of later messages are kept.
             self.stale = true;
             return false;
         };
         let may_be_in = |name: &Recipient, item: &Item| match channel_of(log, change) {
             Some(channel) => name.as_channel() == Some(channel),
-            // Of a conversation that is not named it may be one whose id is not known here.
+            // If the change names no conversation, the message may be one with an unknown id.
             None if name.as_channel().is_some() => false,
             None => named.is_none_or(|named| named == name) || item.has(change.message_id),
         };
@@ -243,7 +237,8 @@ impl ConversationList {
         true
     }
 
-    /// `known_to`: the end of the inbox that is known of those without an item.
+    /// Adds an entry to a conversation. `known_to` is the seq up to which the inbox is known for users
+    /// without an item.
     pub(super) fn add(&mut self, name: &Recipient, seq: u64, message: &ReceivedMessage, known_to: u64) {
         let is_news = stands_alone(&message.content) && (name.as_user().is_none() || seq > known_to);
         if !is_news && !self.items.contains_key(name) {
@@ -266,16 +261,16 @@ impl ConversationList {
     fn set(&mut self, state: ConversationState) {
         match self.items.get_mut(&state.conversation) {
             Some(item) => self.stale |= !item.set(state),
-            // Nothing was set: that makes no conversation.
+            // An empty state makes no conversation.
             None if state.version == 0 => {}
-            // A channel is in the list when the device follows it.
+            // A channel enters the list when the device follows it.
             None if state.conversation.as_channel().is_some() => self.stale = true,
             None => _ = self.items.insert(state.conversation.clone(), Item::new(state)),
         }
     }
 }
 
-/// Returns the channel of the message that is changed, by where the change stands. `None`: it is in the inbox.
+/// Returns the channel of a changed message, by the log of the change. `None` if the message is in the inbox.
 fn channel_of<'a>(log: &'a Log, change: &'a Change) -> Option<&'a ChannelId> {
     log.channel().or(change.channel.as_ref())
 }

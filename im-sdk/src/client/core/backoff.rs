@@ -6,8 +6,8 @@ use rand::{RngExt as _, rngs::StdRng};
 
 use crate::client::config::{BACKOFF_BASE, BACKOFF_CAP};
 
-/// Exponential backoff with full jitter: each delay is anywhere from zero to a ceiling that doubles. Of all simple
-/// schemes this one spreads a crowd that lost its server at the same moment the furthest.
+/// Exponential backoff with full jitter: each delay is drawn between zero and a ceiling that doubles. Of all
+/// simple schemes, this one best spreads devices that have lost their server at the same moment.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failures: u32,

@@ -7,13 +7,13 @@ use crate::{Endpoint, Transport};
 /// Endpoints that race against each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Round {
-    /// Starts the round.
+    /// The endpoint that starts the round.
     pub(crate) quic: Option<Endpoint>,
-    /// Starts a little later, or at once if it is alone.
+    /// The endpoint that starts a little later, or at once without the other one.
     pub(crate) websocket: Option<Endpoint>,
 }
 
-/// The known endpoints, best first, by server.
+/// The known endpoints grouped by server, best first.
 #[derive(Debug)]
 pub(super) struct EndpointList {
     servers: Vec<Server>,
@@ -22,7 +22,7 @@ pub(super) struct EndpointList {
 #[derive(Debug)]
 struct Server {
     endpoints: Vec<Endpoint>,
-    /// Whether it has failed since the last welcome of any server.
+    /// Set if the server has failed since the last welcome of any server.
     failed: bool,
 }
 
@@ -40,7 +40,8 @@ impl EndpointList {
         Self { servers }
     }
 
-    /// Replaces the servers by these, in this order. The same ones again keep the order that failures have brought about.
+    /// Replaces the servers, in this order. If they are the same as before, the order that failures have brought about is
+    /// kept.
     pub(super) fn replace(&mut self, endpoints: &[Endpoint]) {
         let new = Self::new(endpoints);
         let is_known = |server: &Server| self.servers.iter().any(|known| known.endpoints == server.endpoints);
@@ -49,17 +50,17 @@ impl EndpointList {
         }
     }
 
-    /// A server said welcome.
+    /// Notes a welcome of a server.
     pub(super) fn handle_welcome(&mut self) {
         self.mark(false);
     }
 
-    /// No server could be reached.
+    /// Notes that no server could be reached.
     pub(super) fn handle_all_failed(&mut self) {
         self.mark(true);
     }
 
-    /// Returns `true` if all of them have failed, once.
+    /// Returns `true`, once, if all servers have failed.
     pub(super) fn take_all_failed(&mut self) -> bool {
         let all = self.servers.iter().all(|server| server.failed);
         if all {
@@ -83,7 +84,7 @@ impl EndpointList {
         .collect()
     }
 
-    /// Moves the server behind an endpoint, which has failed, to the end.
+    /// Moves the server of a failed endpoint to the end.
     pub(super) fn move_to_end(&mut self, endpoint: &Endpoint) {
         if let Some(index) = self.servers.iter().position(|server| server.endpoints.contains(endpoint)) {
             let server = self.servers.remove(index);
@@ -97,7 +98,8 @@ impl EndpointList {
     }
 }
 
-/// Neighbours with the same host and different transports are one server.
+/// Returns `true` if an endpoint belongs to a server. Neighbours with the same host and different transports
+/// are one server.
 fn belongs(endpoint: &Endpoint, server: &[Endpoint]) -> bool {
     let fits =
         |other: &Endpoint| other.host() == endpoint.host() && other.transport() != endpoint.transport();

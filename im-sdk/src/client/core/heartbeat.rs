@@ -9,13 +9,13 @@ pub(super) struct Heartbeat {
     last_sent: Instant,
     last_received: Instant,
     last_ping: Instant,
-    /// Whether a ping is due and not yet sent.
+    /// Set while a ping is due and not yet sent.
     due: bool,
-    /// Counts the pings.
+    /// The number of pings.
     echo: u64,
-    /// Whether the driver reads.
+    /// Set while the driver reads.
     reading: bool,
-    /// Dead at this time, unless something comes first.
+    /// The time at which the connection counts as dead, unless the server sends something first.
     probed_until: Option<Instant>,
 }
 
@@ -43,13 +43,13 @@ impl Heartbeat {
         self.probed_until = None;
     }
 
-    /// Sends a ping at once, and gives the server this long to send something.
+    /// Sends a ping at once. The connection is dead if the server sends nothing within this time.
     pub(super) fn probe(&mut self, now: Instant, within: Duration) {
         self.due = true;
         self.probed_until = Some(now + within);
     }
 
-    /// While nothing is read, silence says nothing about the server.
+    /// Notes whether the driver reads. While it does not, silence says nothing about the server.
     pub(super) fn handle_reading(&mut self, now: Instant, reading: bool) {
         self.reading = reading;
         self.last_received = now;
@@ -80,11 +80,11 @@ impl Heartbeat {
         [ping, self.dead_at()].into_iter().flatten().min()
     }
 
-    /// Returns when the next ping is due: when nothing was sent for long, and also when nothing was received although something was
-    /// sent. A publish that takes its time must not look like a dead connection.
+    /// Returns the time of the next ping: when nothing was sent for long, or when something was sent and nothing received. A slow
+    /// publish must not look like a dead connection.
     fn ping_at(&self) -> Instant {
         let quiet_since = self.last_sent.min(self.last_received.max(self.last_ping));
-        // Timers fire late and networks take time, so not the whole interval.
+        // Not the whole interval, since timers fire late and networks take time.
         quiet_since + self.interval * 9 / 10
     }
 
@@ -94,7 +94,7 @@ impl Heartbeat {
     }
 }
 
-/// The shortest interval that makes sense, whatever a server says.
+/// The shortest accepted interval, whatever the server sends.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(20);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Frames of the server.
+//! Handles frames of the server.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl<T> Core<T> {
-    /// A frame came, without its length.
+    /// Handles a frame, which comes without its length.
     pub(in crate::client) fn handle_frame(&mut self, now: Instant, frame: Bytes) {
         if let Err(ended) = self.receive(now, frame) {
             self.handle_ended(now, ended);
@@ -64,13 +64,13 @@ impl<T> Core<T> {
         let user =
             UserId::parse(&welcome.user).map_err(|error| ConnectionEnd::Protocol(error.to_string()))?;
         if !self.owns_store(&user) {
-            // The messages of another user must not be sent.
+            // Messages of one user must not be sent as another.
             let reason = format!("the store belongs to {}, and the token to {user}", self.saving.user);
             self.stop(StopCause::OtherUser, reason);
             return Ok(());
         }
         self.limits = Limits::from(welcome.limits);
-        // From here on it is the same login, over any number of connections.
+        // From here on the login continues over any number of connections.
         self.resumes = true;
         self.events.push_back(Event::Connected {
             user,
@@ -122,13 +122,14 @@ impl<T> Core<T> {
             pb::frame::Body::Signalled(signalled) => self.handle_signalled(signalled),
             pb::frame::Body::Presence(presence) => self.handle_presence(presence),
             pb::frame::Body::RoomLeft(left) => self.handle_room_left(left),
-            // A pong needs no more than to come; the others have no meaning from a server.
+            // A pong only has to arrive; the others have no meaning from a server.
             _ => {}
         }
         Ok(())
     }
 
-    /// A message that makes no sense does not end the connection: it would come again over every next one.
+    /// Handles a push. An invalid message does not end the connection: it would come again over every next
+    /// one.
     fn handle_push(&mut self, now: Instant, push: pb::Push) {
         let mark = |message: &pb::Message| Mark { seq: push.seq, id: message.id };
         match (push.message, Log::parse(&push.channel)) {
@@ -148,14 +149,14 @@ impl<T> Core<T> {
         }
     }
 
-    /// Notes an entry of the log of a room that this device is in. Returns `None` if it is in no such room, or follows the log because
-    /// its user is a member, and `Some(false)` if the entry came before.
+    /// Notes an entry in the log of a room that this device has joined. Returns `None` if it is in no such room, or follows the
+    /// log as a member, and `Some(false)` if the entry came before.
     fn note_in_room(&mut self, log: &Log, id: u64) -> Option<bool> {
         let room = log.channel().filter(|_| !self.logs.follows(log))?;
         self.rooms.note(room, id)
     }
 
-    /// Parses an entry of a log; `None` if it has no message.
+    /// Parses an entry of a log, or returns `None` if it has no message.
     pub(super) fn entry(&self, push: pb::Push) -> Result<Option<ReceivedMessage>, InvalidId> {
         let Some(message) = push.message else { return Ok(None) };
         let log = Log::parse(&push.channel)?;
@@ -250,7 +251,7 @@ impl<T> Core<T> {
         let within = Duration::from_millis(go_away.reconnect_within_ms.into());
         let delay = random_within(&mut self.rng, within);
         if let Phase::Connected(session) = &mut self.phase {
-            // The first one counts: drawing again would favour early moments.
+            // The first draw counts: a new one for each frame would favour early times.
             session.leave.get_or_insert(Leave {
                 from: now + delay,
                 by: now + within,
@@ -264,7 +265,8 @@ fn place(cursor: pb::Cursor) -> Result<(Log, Mark), InvalidId> {
     Ok((Log::parse(&cursor.channel)?, Mark { seq: cursor.seq, id: cursor.id }))
 }
 
-/// Parses a place of a search. One that makes no sense ends the search, instead of having it begin anew.
+/// Parses the place at which a search continues. An invalid one ends the search, which would begin anew
+/// otherwise.
 pub(super) fn search_place(cursor: pb::Cursor) -> Option<SearchPlace> {
     let channel = Log::parse(&cursor.channel).ok()?.channel().cloned();
     Some(SearchPlace { channel, message_id: MessageId::from_u64(cursor.id)? })

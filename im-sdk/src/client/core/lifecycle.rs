@@ -5,30 +5,30 @@ use std::time::{Duration, Instant};
 use super::{Core, Phase};
 use crate::{client::Event, proto::close::CloseCode};
 
-/// Where the application is.
+/// The position of the application in the foreground or the background.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Background {
-    /// In the foreground, or it has connected in the background.
+    /// In the foreground, or connected from the background.
     #[default]
     No,
-    /// It goes into the background: what waits is sent until then.
+    /// On its way into the background: waiting data is sent until then.
     Leaving { by: Instant },
-    /// It is in the background.
+    /// In the background.
     Away {
-        /// Whether a connection was there, or wanted.
+        /// Set if there was a connection, or an attempt at one.
         online: bool,
     },
 }
 
 impl<T> Core<T> {
-    /// The device has another network.
+    /// Handles a change of the device's network.
     pub(in crate::client) fn handle_network_changed(&mut self, now: Instant) {
         match &mut self.phase {
             Phase::Waiting { .. } => {
                 self.backoff.reset();
                 self.start(now);
             }
-            // The race goes on over the new network from its beginning.
+            // The race starts over on the new network.
             Phase::Racing { token } => {
                 let token = std::mem::take(token);
                 self.race(token);
@@ -42,7 +42,8 @@ impl<T> Core<T> {
         }
     }
 
-    /// The application goes into the background. What it has sent may take until `by` on an existing connection.
+    /// Handles that the application goes into the background. Its unfinished work may use an existing connection
+    /// until `by`.
     pub(in crate::client) fn handle_background(&mut self, now: Instant, by: Instant) {
         if self.closing.is_some() || matches!(self.background, Background::Away { .. }) {
             return;
@@ -53,7 +54,7 @@ impl<T> Core<T> {
         self.leave_if_done(now);
     }
 
-    /// The application is in the foreground again.
+    /// Handles that the application is in the foreground again.
     pub(in crate::client) fn handle_foreground(&mut self, now: Instant) {
         if let Background::Away { online: true } = std::mem::take(&mut self.background) {
             self.handle_connect(now);
@@ -65,14 +66,14 @@ impl<T> Core<T> {
         matches!(self.background, Background::Away { .. })
     }
 
-    /// Gives back the memory that queues hold without need.
+    /// Frees spare memory of queues.
     pub(in crate::client) fn handle_memory_pressure(&mut self) {
         self.answers.shrink_to_fit();
         self.actions.shrink_to_fit();
         self.events.shrink_to_fit();
     }
 
-    /// When the connection ends for the background at the latest.
+    /// Returns the time at which the connection ends for the background, at the latest.
     pub(super) fn leave_at(&self) -> Option<Instant> {
         match self.background {
             Background::Leaving { by } => Some(by),
@@ -80,7 +81,7 @@ impl<T> Core<T> {
         }
     }
 
-    /// Ends the connection for the background when nothing is left to be done on it.
+    /// Ends the connection for the background once nothing is left to do on it.
     pub(super) fn leave_if_done(&mut self, now: Instant) {
         let Background::Leaving { by } = self.background else { return };
         if self.is_connected() && self.has_unfinished() && now < by {
@@ -108,5 +109,5 @@ impl<T> Core<T> {
     }
 }
 
-/// How long a server may take to answer when the device's network has changed.
+/// The time that a server may take to answer after the device's network has changed.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(3);

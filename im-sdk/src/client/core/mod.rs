@@ -1,7 +1,7 @@
 //! The client as a state machine without I/O.
 //!
-//! A driver tells [`Core`] what happened by its `handle_*` methods, and carries out what its `poll_*` methods return. Time and randomness
-//! are passed in. So every situation can be tested in no time, and with any driver.
+//! A driver reports events to [`Core`] by its `handle_*` methods, and carries out what its `poll_*` methods return. Time and
+//! randomness are passed in, so every situation can be tested in no time, and with any driver.
 //!
 //! ```text
 //!                 connect()            token             transport established          Welcome
@@ -73,13 +73,13 @@ use crate::{
 pub(super) enum Action {
     /// Asks the application for a token; the answer goes to [`Core::handle_token`].
     AskToken(TokenRequest),
-    /// Has the next question for a token ask for endpoints too, since all known ones have failed. The answer goes to
+    /// Asks for endpoints together with the next token, since all known ones have failed. The answer goes to
     /// [`Core::handle_endpoints`].
     AskEndpoints,
     /// Races the endpoints; the outcome goes to [`Core::handle_established`] or [`Core::handle_unreachable`].
     Connect(Vec<Round>),
-    /// Ends what is under way: the question for a token, the race, or the connection, which first sends the frames that it has
-    /// taken.
+    /// Ends the current activity: the question for a token, the race, or the connection, which first sends the frames that it
+    /// has taken.
     Close(CloseCode, String),
 }
 
@@ -99,7 +99,7 @@ pub(super) enum ConnectionEnd {
     Protocol(String),
 }
 
-/// The state machine. `T` is a ticket by which the driver knows again who waits for an answer.
+/// The state machine. `T` is a ticket by which the driver knows who waits for an answer.
 ///
 /// # Contract
 ///
@@ -124,9 +124,9 @@ pub(super) struct Core<T> {
     endpoints: EndpointList,
     backoff: Backoff,
     rng: StdRng,
-    /// The next question for a token.
+    /// The next request for a token.
     request: TokenRequest,
-    /// Whether the next connection goes on with an earlier login.
+    /// Set if the next connection continues an earlier login.
     resumes: bool,
     outbox: Outbox<T>,
     requests: Requests<Requester<T>>,
@@ -137,9 +137,9 @@ pub(super) struct Core<T> {
     logs: Logs,
     saving: Saving,
     limits: Limits,
-    /// Whether the driver reads, which it does not while the application takes no events.
+    /// Set while the driver reads, which it does not while the application takes no events.
     reading: bool,
-    /// When to close at the latest, once the application has asked for it.
+    /// The latest time to close, once the application has requested it.
     closing: Option<Instant>,
     background: Background,
     skipped: u64,
@@ -158,13 +158,13 @@ enum Phase {
     },
     Greeting(Greeting),
     Connected(Session),
-    /// With the reason.
+    /// The reason.
     Stopped(String),
     Closed,
 }
 
 impl<T> Core<T> {
-    /// Makes a state machine that goes on from the state that was saved.
+    /// Creates a state machine that continues from a saved state.
     pub(super) fn new(config: &ClientConfig, saved: SavedState, mut rng: StdRng) -> Self {
         let outbox = Outbox::new(config.publish_timeout.min(LONGEST_WAIT), &saved, &mut rng);
         let check_every = config.cursor_check.min(LONGEST_WAIT);
@@ -195,7 +195,7 @@ impl<T> Core<T> {
         }
     }
 
-    /// The application wants a connection, now if the next attempt waits.
+    /// Handles a request for a connection. Starts an attempt at once if the next one was waiting.
     pub(super) fn handle_connect(&mut self, now: Instant) {
         self.background = Background::No;
         if matches!(self.phase, Phase::Disconnected | Phase::Stopped(_) | Phase::Waiting { .. }) {
@@ -203,9 +203,9 @@ impl<T> Core<T> {
         }
     }
 
-    /// The application wants no connection.
+    /// Handles a request to disconnect.
     pub(super) fn handle_disconnect(&mut self) {
-        // It does not come back with the foreground.
+        // Returning to the foreground does not reconnect.
         if self.background != Background::No {
             self.background = Background::Away { online: false };
         }
@@ -216,13 +216,13 @@ impl<T> Core<T> {
         }
         self.drop_connection(CloseCode::ClientClosed, "");
         self.phase = Phase::Disconnected;
-        // Without a connection there is nothing that a close could wait for.
+        // Without a connection a close has nothing to wait for.
         if self.closing.is_some() {
             self.close_now();
         }
     }
 
-    /// The application ends the client. Its sends may take up to `grace` on an existing connection.
+    /// Handles the end of the client. Its sends may take up to `grace` on an existing connection.
     pub(super) fn handle_close(&mut self, now: Instant, grace: Duration) {
         let by = now + grace;
         self.background = Background::No;
@@ -232,21 +232,21 @@ impl<T> Core<T> {
         self.close_if_done(now);
     }
 
-    /// The application has another token. The refusal of the last one says nothing about it.
+    /// Handles a new token. The refusal of the last one says nothing about it.
     pub(super) fn handle_new_token(&mut self) {
         if matches!(self.request, TokenRequest::Rejected { .. }) {
             self.request = TokenRequest::Reconnect;
         }
     }
 
-    /// The application knows new endpoints, for the next attempt. An empty list is ignored.
+    /// Handles new endpoints, for the next attempt. An empty list is ignored.
     pub(super) fn handle_endpoints(&mut self, endpoints: &[Endpoint]) {
         if !endpoints.is_empty() {
             self.endpoints.replace(endpoints);
         }
     }
 
-    /// The provider answered an [`Action::AskToken`].
+    /// Handles the provider's answer to an [`Action::AskToken`].
     pub(super) fn handle_token(&mut self, now: Instant, token: Result<String, TokenError>) {
         match token {
             _ if !matches!(self.phase, Phase::Asking) => {}
@@ -256,7 +256,8 @@ impl<T> Core<T> {
         }
     }
 
-    /// A transport is established. `overtaken` rounds before it have failed or are slower: they are the last to be tried again.
+    /// Handles an established transport. The `overtaken` rounds before it have failed or are slower: they move to the end of
+    /// the list.
     pub(super) fn handle_established(&mut self, now: Instant, via: Via, overtaken: usize) {
         let Phase::Racing { token } = &self.phase else { return };
         let mut hello = self.hello(token);
@@ -271,7 +272,7 @@ impl<T> Core<T> {
         self.phase = Phase::Greeting(Greeting { via, hello, pong: None, deadline: now + WELCOME_TIMEOUT });
     }
 
-    /// No endpoint could be reached.
+    /// Handles that no endpoint could be reached.
     pub(super) fn handle_unreachable(&mut self, now: Instant, reason: String) {
         if matches!(self.phase, Phase::Racing { .. }) {
             self.endpoints.handle_all_failed();
@@ -279,7 +280,7 @@ impl<T> Core<T> {
         }
     }
 
-    /// The connection ended.
+    /// Handles the end of the connection.
     pub(super) fn handle_ended(&mut self, now: Instant, ended: ConnectionEnd) {
         match ended {
             _ if !matches!(self.phase, Phase::Greeting(_) | Phase::Connected(_)) => {}
@@ -290,7 +291,7 @@ impl<T> Core<T> {
         self.close_if_done(now);
     }
 
-    /// The driver stopped or started reading.
+    /// Handles that the driver stopped or started reading.
     pub(super) fn handle_reading(&mut self, now: Instant, reading: bool) {
         if std::mem::replace(&mut self.reading, reading) == reading {
             return;
@@ -301,7 +302,7 @@ impl<T> Core<T> {
         }
     }
 
-    /// The application sends and waits for the outcome, which comes out of [`Core::poll_resolved`]. It gives up after
+    /// Sends a message whose outcome the application waits for: [`Core::poll_resolved`] returns it. Gives up after
     /// `within`, or after the configured time.
     pub(super) fn handle_publish(
         &mut self,
@@ -319,8 +320,9 @@ impl<T> Core<T> {
         }
     }
 
-    /// The application sends and waits until the message is saved, which comes out of [`Core::poll_taken`]. The outcome
-    /// is an event, and comes out of [`Core::poll_settled`]. With `within` the client gives up after that time.
+    /// Sends a message for an application that waits only until it is saved, which [`Core::poll_taken`] reports. The
+    /// outcome is an event, and also comes from [`Core::poll_settled`]. With `within`, the client gives up after that
+    /// time.
     pub(super) fn handle_send(
         &mut self,
         now: Instant,
@@ -336,8 +338,8 @@ impl<T> Core<T> {
         }
     }
 
-    /// Sends a failed message anew for the application, as with [`Core::handle_send`] under a new id. Gives the ticket back if that
-    /// send has not failed.
+    /// Sends a failed message again, as [`Core::handle_send`] does, under a new id. Gives the ticket back if that send has not
+    /// failed.
     pub(super) fn handle_retry(&mut self, ticket: T, local_id: LocalId) -> Result<(), T> {
         self.prepare_send();
         match self.closing {
@@ -348,24 +350,24 @@ impl<T> Core<T> {
     }
 
     fn prepare_send(&mut self) {
-        // The application learns at once how the store is by now.
+        // Saves at once, so that the application learns whether the store works by now.
         self.save_at_once();
         if !matches!(self.phase, Phase::Connected(_)) {
             self.outbox.handle_taking_offline();
         }
     }
 
-    /// Forgets a send that the application has no further use for. Returns `false` if it is on its way, or unknown.
+    /// Forgets a send that the application does not need any more. Returns `false` if it is on its way, or unknown.
     pub(super) fn handle_discard(&mut self, local_id: LocalId) -> bool {
         self.outbox.discard(local_id)
     }
 
-    /// The application has dealt with everything up to a position.
+    /// Handles an acknowledgement of the application.
     pub(super) fn handle_ack(&mut self, now: Instant, position: Position) {
         self.logs.handle_ack(now, position);
     }
 
-    /// Time has passed.
+    /// Handles the passing of time.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         let in_vain = match self.phase {
             Phase::Disconnected => PublishError::NotConnected,
@@ -399,12 +401,12 @@ fn disconnected_by_application() -> Event {
     Event::Disconnected { code: Some(CloseCode::ClientClosed), reason, retry_in: None }
 }
 
-/// A time limit that can be added to any clock.
+/// Caps a time limit, so that it can be added to any clock.
 fn capped(within: Option<Duration>) -> Option<Duration> {
     within.map(|time| time.min(LONGEST_WAIT))
 }
 
-/// The longest time limit. Times are added to now, and few clocks reach much further.
+/// The longest time limit. Limits are added to the present time, and few clocks reach much further.
 const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// The time that the server may take to check the token.

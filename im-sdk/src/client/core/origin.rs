@@ -4,12 +4,13 @@ use ring::digest::{Context, SHA256};
 
 use crate::client::LocalId;
 
-/// Seals the local id of a send with the installation of the store as key. To everybody else the origin is a random number, also to
-/// other devices of the same user. Opening it needs no memory, so a device knows its own messages again after any restart, for as long
-/// as it has its store.
+/// Seals the local id of a send, with the store's installation as the key. To everybody else, including the user's other devices,
+/// the origin looks like a random number. Opening it needs no memory, so a device recognises its own messages after any restart,
+/// as long as it has its store.
 ///
-/// The mapping is a permutation of all 64-bit numbers, made of four Feistel rounds. So two sends never have the same origin, and the same send
-/// always has the same one, as repetitions of a publish demand. A rare origin is 0, which the protocol takes for none.
+/// The mapping is a permutation of all 64-bit numbers, made of four Feistel rounds. So two sends never have the same origin, and
+/// one send always has the same, as repetitions of a publish require. In rare cases the origin is 0, which means none in the
+/// protocol.
 pub(super) fn seal(installation: u64, local_id: LocalId) -> u64 {
     let (mut left, mut right) = halves(local_id.as_u64());
     for round in 0..ROUNDS {
@@ -18,7 +19,7 @@ pub(super) fn seal(installation: u64, local_id: LocalId) -> u64 {
     join(left, right)
 }
 
-/// Opens an origin. Returns `None` if it is not of this store, which gives local ids up to `next_local_id`.
+/// Opens an origin. Returns `None` if it is not of this store, whose next local id is `next_local_id`.
 pub(super) fn open(installation: u64, origin: u64, next_local_id: u64) -> Option<LocalId> {
     if installation == 0 || origin == 0 {
         return None;

@@ -39,7 +39,7 @@ impl<T> Core<T> {
         self.answers.pop_front()
     }
 
-    /// Returns the outcome of a send that [`Core::poll_taken`] told the id of, or that an earlier process has left.
+    /// Returns the outcome of a send that came from [`Core::poll_taken`], or that an earlier process has left.
     pub(in crate::client) fn poll_settled(&mut self) -> Option<(LocalId, Outcome)> {
         self.outbox.poll_settled()
     }
@@ -48,7 +48,7 @@ impl<T> Core<T> {
         self.outbox.poll_taken()
     }
 
-    /// Returns when to call [`Core::handle_timeout`].
+    /// Returns the time to call [`Core::handle_timeout`].
     pub(in crate::client) fn poll_timeout(&self) -> Option<Instant> {
         let phase = match &self.phase {
             Phase::Waiting { until } => self.reading.then_some(*until),
@@ -80,7 +80,7 @@ impl<T> Core<T> {
         }
     }
 
-    /// Sends that are not settled, in order.
+    /// Returns the unsettled sends, in order.
     pub(in crate::client) fn unsettled(&self) -> Vec<Unsettled> {
         self.outbox.list()
     }
@@ -93,12 +93,12 @@ impl<T> Core<T> {
         }
     }
 
-    /// Counts received messages that made no sense.
+    /// Returns the number of received messages that were not valid.
     pub(in crate::client) fn skipped(&self) -> u64 {
         self.skipped
     }
 
-    /// Counts entries of logs that came although they were known.
+    /// Returns the number of entries of logs that were known already.
     pub(in crate::client) fn repeated(&self) -> u64 {
         self.logs.repeated()
     }

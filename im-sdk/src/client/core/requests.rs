@@ -1,5 +1,5 @@
-//! Requests to the back ends. Each is sent as soon as there is a connection, and again over the next one, until it is answered or its time
-//! is up. Sent twice, it has the effect of one.
+//! Requests to the backend. Each is sent as soon as there is a connection, and again over the next one, until it is answered or
+//! its time is up. Sending one twice has the effect of one.
 
 mod questions;
 
@@ -28,7 +28,7 @@ use crate::{
 /// The outcome of a request.
 pub(crate) type Answer = Result<Reply, RequestError>;
 
-/// An answer that is not a refusal, of the kind that the question asks for.
+/// A reply, of the kind that the question asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
     History(HistoryPage),
@@ -41,7 +41,7 @@ pub(crate) enum Reply {
     Done,
 }
 
-/// All requests that are not answered. `T` is the ticket of who waits.
+/// All unanswered requests. `T` is the ticket of the waiting caller.
 #[derive(Debug)]
 pub(super) struct Requests<T> {
     timeout: Duration,
@@ -52,7 +52,7 @@ pub(super) struct Requests<T> {
 
 #[derive(Debug)]
 struct Waiting<T> {
-    /// `None`: the core asks by itself, without a time limit.
+    /// `None` for a request of the core itself, which has no time limit.
     ticket: Option<T>,
     question: Question,
     asked_at: Instant,
@@ -62,18 +62,18 @@ struct Waiting<T> {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
-    /// To be sent.
+    /// Waiting to be sent.
     Ready,
     Sent,
-    /// Refused for now: to be sent again then.
+    /// Refused for now, to be sent again at this time.
     Delayed(Instant),
 }
 
-/// The number of requests that are sent and not answered: half of what servers allow, so that one that was given up and is answered late
-/// does not get another one refused.
+/// The most sent requests without an answer. Half of what servers allow, so that the late answer to an abandoned request does not
+/// cause the refusal of another.
 const MAX_SENT: usize = crate::proto::limits::MAX_INFLIGHT_REQUESTS / 2;
 
-/// A settled question, and who asked it.
+/// A settled question, and the ticket of its caller.
 pub(super) type SettledQuestion<T> = (Option<T>, Question);
 
 impl<T> Requests<T> {
@@ -81,7 +81,7 @@ impl<T> Requests<T> {
         Self { timeout, waiting: BTreeMap::new(), answered: VecDeque::new(), last_number: 0 }
     }
 
-    /// Takes a request of the application. Returns `false` if it is refused at once.
+    /// Adds a request of the application. Returns `false` if it is refused at once.
     pub(super) fn ask(&mut self, now: Instant, ticket: T, question: Question) -> bool {
         if self.waiting.values().filter(|waiting| waiting.ticket.is_some()).count() >= MAX_QUEUED_REQUESTS {
             self.answer(Some(ticket), Err(RequestError::QueueFull));
@@ -91,12 +91,13 @@ impl<T> Requests<T> {
         true
     }
 
-    /// The core asks, with a ticket by which it learns of a failure. Such requests are few, and not limited in number.
+    /// Adds a request of the core, with a ticket by which it learns of a failure. Such requests are few, and their
+    /// number is not limited.
     pub(super) fn ask_anyway(&mut self, now: Instant, ticket: T, question: Question) {
         self.push(now, Some(ticket), question);
     }
 
-    /// The core asks, unless the same is asked already.
+    /// Adds a request of the core, unless there is one about the same subject already.
     pub(super) fn ask_again(&mut self, now: Instant, question: Question) {
         let about = about(&question);
         if !self.waiting.values().any(|waiting| self::about(&waiting.question) == about) {
@@ -111,13 +112,13 @@ impl<T> Requests<T> {
         self.waiting.insert(self.last_number, waiting);
     }
 
-    /// Answers the application, if it has asked.
+    /// Answers the application, if the request is its own.
     pub(super) fn answer(&mut self, ticket: Option<T>, answer: Answer) {
         self.answered.extend(ticket.map(|ticket| (ticket, answer)));
     }
 
-    /// Returns the next frame to send, which counts as sent. Requests about the same room go one after the other: a join and a
-    /// leave that two back ends carry out at the same time could end either way.
+    /// Returns the next frame to send, which counts as sent. Requests about one room are sent one after the other: the result
+    /// of a join and a leave on two backends at the same time would be undefined.
     pub(super) fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {
         let sent = self.waiting.values().filter(|waiting| waiting.state == State::Sent).count();
         if sent >= MAX_SENT {
@@ -137,7 +138,8 @@ impl<T> Requests<T> {
         Some(frame::encode(pb::frame::Body::Request(pb::Request { number, question })))
     }
 
-    /// Takes out an answered question; `None` if nobody waits for it, or the answer is of another kind.
+    /// Removes and returns an answered question, or `None` if nobody waits for it, or the answer is of
+    /// another kind.
     pub(super) fn take_answered(&mut self, number: u64, outcome: &Outcome) -> Option<SettledQuestion<T>> {
         self.waiting.get(&number).filter(|waiting| is_answer(&waiting.question, outcome))?;
         self.take(number)
@@ -147,7 +149,8 @@ impl<T> Requests<T> {
         self.waiting.remove(&number).map(|waiting| (waiting.ticket, waiting.question))
     }
 
-    /// Handles a refusal. One that passes is waited for while there is time; another one is returned.
+    /// Handles a refusal. Waits after a temporary one while there is time, and returns the question
+    /// otherwise.
     pub(super) fn handle_refused(
         &mut self,
         now: Instant,
@@ -171,7 +174,7 @@ impl<T> Requests<T> {
         self.take(number).map(|asked| (asked, error))
     }
 
-    /// The connection is lost: unanswered requests are sent again.
+    /// Handles the loss of the connection: unanswered requests are sent again.
     pub(super) fn handle_connection_lost(&mut self) {
         for waiting in self.waiting.values_mut().filter(|waiting| waiting.state == State::Sent) {
             waiting.state = State::Ready;
@@ -188,7 +191,7 @@ impl<T> Requests<T> {
         self.fail(&RequestError::TimedOut, |waiting| waiting.ticket.is_some() && waiting.deadline <= now)
     }
 
-    /// Gives all of them up, and returns them.
+    /// Fails all requests, and returns their questions.
     pub(super) fn fail_all(&mut self, error: &RequestError) -> Vec<Question> {
         self.fail(error, |_| true)
     }
@@ -216,7 +219,7 @@ impl<T> Requests<T> {
     }
 }
 
-/// Adds the time that marks have waited here to their age.
+/// Adds the waiting time of marks to their age.
 fn grow_older(question: &mut Question, by: Duration) {
     if let Question::Mark(request) = question {
         let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
@@ -226,7 +229,7 @@ fn grow_older(question: &mut Question, by: Duration) {
     }
 }
 
-/// Returns the question if its frame is not too large, whatever number it gets.
+/// Returns the question if its frame is not too large, whatever its number will be.
 pub(super) fn fit(question: Question, limit: usize) -> Result<Question, RequestError> {
     let request = pb::Request { number: u64::MAX, question: Some(question) };
     let frame = pb::Frame { body: Some(pb::frame::Body::Request(request)) };

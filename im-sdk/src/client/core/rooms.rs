@@ -1,5 +1,5 @@
-//! The rooms that this device is in, the users whom it watches, and its signals. A server forgets rooms and watched users with the
-//! connection, so the core asks for them again over the next one.
+//! The rooms that this device has joined, the users that it watches, and its signals. A server forgets rooms and watched users
+//! with the connection, so the core requests them again over the next one.
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -23,13 +23,13 @@ use crate::{
     proto::{frame, limits::MAX_SIGNAL_BYTES, pb, pb::request::Question},
 };
 
-/// The most rooms that a device is in. Servers allow more.
+/// The most rooms that a device may join. Servers allow more.
 pub const MAX_ROOMS: usize = 64;
 
-/// Signals that wait to be sent. A longer queue would only hold signals that are of no use any more.
+/// The most signals that wait to be sent. A longer queue would only hold outdated ones.
 const MAX_QUEUED_SIGNALS: usize = 64;
 
-/// The number of messages of a room's log that are remembered: more than come with a join.
+/// The number of remembered messages of a room's log: more than come with a join.
 const REMEMBERED: usize = 256;
 
 /// Rooms, watched users and signals of this device.
@@ -38,7 +38,7 @@ pub(super) struct Rooms {
     rooms: BTreeMap<ChannelId, Room>,
     /// The users that the application watches.
     watched: Vec<UserId>,
-    /// When to ask for them again: a change may have been lost on its way.
+    /// The time to request them again: a change may have been lost.
     watch_at: Option<Instant>,
     watch_every: Duration,
     signals: VecDeque<Bytes>,
@@ -48,12 +48,12 @@ pub(super) struct Rooms {
 struct Room {
     /// The application's data for the join.
     data: Bytes,
-    /// Whether the device was let in.
+    /// Set once the device was let in.
     joined: bool,
     known: SeenIds,
 }
 
-/// The last messages of a room's log that came.
+/// The ids of the last messages of a room's log.
 #[derive(Debug, Default)]
 struct SeenIds {
     ids: HashSet<u64>,
@@ -61,7 +61,7 @@ struct SeenIds {
 }
 
 impl SeenIds {
-    /// Returns `false` if it came before.
+    /// Returns `false` if the message came before.
     fn note(&mut self, id: u64) -> bool {
         if !self.ids.insert(id) {
             return false;
@@ -95,12 +95,13 @@ impl Rooms {
         (!self.watched.is_empty()).then_some(Question::Watch(pb::Watch { users }))
     }
 
-    /// Notes a message of a channel's log. Returns `None` if the device is not in that room, and `Some(false)` if it came before.
+    /// Notes a message of a channel's log. Returns `None` if the device is not in that room, and `Some(false)` if the message
+    /// came before.
     pub(super) fn note(&mut self, channel: &ChannelId, id: u64) -> Option<bool> {
         self.rooms.get_mut(channel).map(|room| room.known.note(id))
     }
 
-    /// A join failed. Returns `true` if the device was in the room before.
+    /// Handles a failed join. Returns the room if the device was in it before.
     fn handle_not_joined(&mut self, channel: &str) -> Option<ChannelId> {
         let channel = ChannelId::parse(channel).ok()?;
         self.rooms.remove(&channel).filter(|room| room.joined).map(|_| channel)
@@ -111,7 +112,7 @@ impl Rooms {
         self.signals.clear();
     }
 
-    /// A change of presence may have been lost.
+    /// Handles a hint: a change of presence may have been lost.
     pub(super) fn handle_hint(&mut self, now: Instant, rng: &mut StdRng, within: Duration) {
         if self.watch_at.is_some() {
             let at = now + random_within(rng, within);
@@ -142,7 +143,7 @@ impl Rooms {
 }
 
 impl<T> Core<T> {
-    /// The application asks for a page of history. [`Core::poll_answered`] returns the answer.
+    /// Requests a page of history. [`Core::poll_answered`] returns the answer.
     pub(in crate::client) fn handle_history(
         &mut self,
         now: Instant,
@@ -155,12 +156,12 @@ impl<T> Core<T> {
         self.ask(now, ticket, requests::history(conversation, query, limit, messages));
     }
 
-    /// The application searches. [`Core::poll_answered`] returns the answer.
+    /// Searches. [`Core::poll_answered`] returns the answer.
     pub(in crate::client) fn handle_search(&mut self, now: Instant, ticket: T, search: Search, limit: u32) {
         self.ask(now, ticket, requests::search(search, limit));
     }
 
-    /// The application joins a room.
+    /// Joins a room.
     pub(in crate::client) fn handle_join_room(
         &mut self,
         now: Instant,
@@ -174,12 +175,12 @@ impl<T> Core<T> {
         }
         let join = pb::JoinRoom { channel: channel.to_string(), data: data.clone() };
         if self.ask(now, ticket, Question::JoinRoom(join)) {
-            // From here on: messages may come before the answer.
+            // Noted before the answer, since messages may come earlier.
             self.rooms.rooms.entry(channel).or_default().data = data;
         }
     }
 
-    /// The application leaves a room.
+    /// Leaves a room.
     pub(in crate::client) fn handle_leave_room(&mut self, now: Instant, ticket: T, channel: &ChannelId) {
         let leave = pb::LeaveRoom { channel: channel.to_string() };
         if self.ask(now, ticket, Question::LeaveRoom(leave)) {
@@ -187,21 +188,21 @@ impl<T> Core<T> {
         }
     }
 
-    /// The application watches these users, and no others.
+    /// Watches these users, and no others.
     pub(in crate::client) fn handle_watch(&mut self, now: Instant, ticket: T, users: Vec<UserId>) {
         let users = users.iter().map(ToString::to_string).collect();
         self.ask(now, ticket, Question::Watch(pb::Watch { users }));
     }
 
-    /// Returns `false` if it is answered already.
+    /// Asks a question. Returns `false` if it is answered already.
     pub(super) fn ask(&mut self, now: Instant, ticket: T, question: Question) -> bool {
         let ticket = Requester::ByApplication(ticket);
         let error = match &self.phase {
             _ if self.closing.is_some() => RequestError::Closed,
             Phase::Stopped(reason) => RequestError::Stopped { reason: reason.clone() },
-            // It would wait in vain for all its time.
+            // The request would wait in vain for its whole time.
             Phase::Disconnected => RequestError::NotConnected,
-            // The server would close the connection, for good.
+            // The server would close the connection for good.
             _ => match requests::fit(question, self.limits.max_frame_bytes) {
                 Ok(question) => return self.requests.ask(now, ticket, question),
                 Err(error) => error,
@@ -251,11 +252,11 @@ impl<T> Core<T> {
         }
     }
 
-    /// Questions were given up.
+    /// Handles questions that were given up.
     pub(super) fn handle_unanswered(&mut self, questions: Vec<Question>) {
         for question in questions {
             let Question::JoinRoom(join) = question else { continue };
-            // One that was in stays in as far as this device knows, and asks again over the next connection.
+            // A room that the device was in stays, and is joined again over the next connection.
             let channel = ChannelId::parse(&join.channel).ok();
             if let Some(channel) =
                 channel.filter(|name| self.rooms.rooms.get(name).is_some_and(|room| !room.joined))
@@ -282,7 +283,7 @@ impl<T> Core<T> {
                     self.requests.answer(ticket, Ok(reply));
                 }
             }
-            // A kind of answer to something that this version cannot ask.
+            // The answer to a question that this version cannot ask.
             None => {}
         }
         self.sort_answers(now);
@@ -314,7 +315,7 @@ impl<T> Core<T> {
                 let mut messages = self.messages(history.entries);
                 let mut changes = self.messages(history.changes);
                 if asked.messages {
-                    // A back end that is older sends all entries.
+                    // An older backend sends all entries.
                     let is_change = |message: &mut ReceivedMessage| message.content.as_change().is_some();
                     changes.splice(..0, messages.extract_if(.., is_change));
                 }
@@ -335,7 +336,7 @@ impl<T> Core<T> {
             (_, Outcome::Conversations(list)) => Reply::Conversations(Box::new(self.conversation_page(list))),
             (_, Outcome::Readers(readers)) => Reply::Readers(readers.into()),
             (_, Outcome::Marked(marked)) => Reply::Marked(self.states(marked.states)),
-            // Only what answers its question comes here.
+            // Only an answer of the right kind comes here.
             _ => Reply::Done,
         }
     }
@@ -347,10 +348,10 @@ impl<T> Core<T> {
             room.joined = true;
             recent.retain(|message| room.known.note(message.id.as_u64()));
         } else if by_itself {
-            // It was kicked out meanwhile.
+            // The device was kicked meanwhile.
             recent.clear();
         }
-        // A room's messages have no position that could be acknowledged: the device does not follow its log.
+        // A room's messages have no position to acknowledge: the device does not follow the room's log.
         recent.iter_mut().for_each(|message| message.position = None);
         if by_itself {
             self.events.extend(std::mem::take(&mut recent).into_iter().map(Event::Message));
@@ -382,7 +383,7 @@ impl<T> Core<T> {
     pub(super) fn handle_room_left(&mut self, left: pb::RoomLeft) {
         let cause = left.cause().into();
         match ChannelId::parse(&left.channel) {
-            // Who has left by itself, or follows the channel as a member, is told too.
+            // The server also tells a device that left by itself, or that follows the channel as a member.
             Ok(channel) if self.rooms.rooms.remove(&channel).is_none() => {}
             Ok(channel) => {
                 self.events.push_back(Event::RoomLeft { channel, cause, reason: left.reason, code: 0 })
@@ -391,7 +392,7 @@ impl<T> Core<T> {
         }
     }
 
-    /// A device's own signal that comes back by way of a channel is dropped.
+    /// Handles a signal. Drops a device's own signal that comes back by way of a channel.
     pub(super) fn handle_signalled(&mut self, signalled: pb::Signalled) {
         let device = signalled.device.map(Device::try_from).transpose();
         let channel =

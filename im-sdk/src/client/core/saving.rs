@@ -11,14 +11,14 @@ use crate::client::{
 /// The state of saving.
 #[derive(Debug, Default)]
 pub(super) struct Saving {
-    /// The batch that was handed out and is not answered.
+    /// The batch that was handed out, until its outcome is known.
     outstanding: Option<Batch>,
-    /// When to try again after a failure.
+    /// The time of the next attempt after a failure.
     retry_at: Option<Instant>,
     failures: u32,
-    /// The user that the store belongs to; empty: none yet.
+    /// The user that the store belongs to, or empty if there is none yet.
     pub(super) user: String,
-    /// Whether the user is to be saved.
+    /// Set while the user is not saved.
     pub(super) user_unsaved: bool,
 }
 
@@ -29,7 +29,8 @@ impl Saving {
 }
 
 impl<T> Core<T> {
-    /// Returns the next batch to save; its outcome goes to [`Core::handle_saved`]. `None` while one is on its way.
+    /// Returns the next batch to save; its outcome goes to [`Core::handle_saved`]. Returns `None` while another
+    /// one is being saved.
     pub(in crate::client) fn poll_save(&mut self, now: Instant) -> Option<Batch> {
         let waits = self.saving.retry_at.is_some_and(|at| now < at);
         if self.saving.outstanding.is_some() || waits || !self.has_unsaved() {
@@ -53,7 +54,7 @@ impl<T> Core<T> {
         Some(batch)
     }
 
-    /// The outcome of the batch.
+    /// Handles the outcome of the batch.
     pub(in crate::client) fn handle_saved(&mut self, now: Instant, outcome: Result<(), StoreError>) {
         let Some(batch) = self.saving.outstanding.take() else { return };
         match outcome {
@@ -70,7 +71,7 @@ impl<T> Core<T> {
         self.close_if_done(now);
     }
 
-    /// Returns when to try to save again.
+    /// Returns the time of the next attempt.
     pub(super) fn save_at(&self) -> Option<Instant> {
         self.saving.retry_at.filter(|_| self.saving.outstanding.is_none() && self.has_unsaved())
     }
@@ -81,7 +82,7 @@ impl<T> Core<T> {
         }
     }
 
-    /// Tries again now, should the store have failed last.
+    /// Saves again now, if the last attempt failed.
     pub(super) fn save_at_once(&mut self) {
         self.saving.retry_at = None;
     }
@@ -105,7 +106,7 @@ impl<T> Core<T> {
     }
 }
 
-/// The ceiling of the first delay after a store failed. A full disk does not empty within a blink.
+/// The ceiling of the first delay after the store failed. A full disk does not empty in an instant.
 const SHORTEST_DELAY: Duration = Duration::from_millis(200);
 
 /// The longest delay.

@@ -34,7 +34,7 @@ impl Default for Limits {
 }
 
 impl From<Option<pb::Limits>> for Limits {
-    /// Takes the defaults for limits that the server leaves out.
+    /// Uses the defaults for limits that the server leaves out.
     fn from(limits: Option<pb::Limits>) -> Self {
         let limits = limits.unwrap_or_default();
         let given = |number: u32, usual: usize| if number == 0 { usual } else { number as usize };
@@ -69,19 +69,19 @@ pub(super) struct Session {
     pub(super) via: Via,
     pub(super) since: Instant,
     pub(super) heartbeat: Heartbeat,
-    /// The echo of the last ping, until it is answered. Of many pings only the last one is answered.
+    /// The echo of the last ping, until it is answered. Of several pings only the last is answered.
     pub(super) pong: Option<u64>,
     pub(super) leave: Option<Leave>,
 }
 
-/// The server asked to connect elsewhere.
+/// The server's request to connect elsewhere.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Leave {
-    /// From here on nothing new is published.
+    /// From then on nothing new is published.
     pub(super) from: Instant,
-    /// The connection ends by then, answered or not.
+    /// The connection ends by then, whatever is unanswered.
     pub(super) by: Instant,
-    /// Whether `from` has passed.
+    /// Set once `from` has passed.
     pub(super) begun: bool,
 }
 
@@ -100,7 +100,7 @@ impl Session {
         take_pong(&mut self.pong).or_else(|| self.heartbeat.poll_ping(now).map(ping))
     }
 
-    /// Returns `true` if nothing new is published: the connection ends as soon as the sent ones are answered.
+    /// Returns `true` if nothing new is published. The connection ends once the sent publishes are answered.
     pub(super) fn is_leaving(&self) -> bool {
         self.leave.is_some_and(|leave| leave.begun)
     }
@@ -122,8 +122,8 @@ fn take_pong(pong: &mut Option<u64>) -> Option<Bytes> {
     pong.take().map(|echo| frame::encode(pb::frame::Body::Pong(pb::Pong { echo })))
 }
 
-/// The largest frame that a server can make a device hold.
+/// The largest frame that a device accepts from a server.
 pub(crate) const MAX_RECEIVED_FRAME_BYTES: usize = 1024 * 1024;
 
-/// The heartbeat when the server names none.
+/// The heartbeat interval, unless the server names one.
 const USUAL_HEARTBEAT: Duration = Duration::from_secs(30);

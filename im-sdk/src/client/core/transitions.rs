@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl<T> Core<T> {
-    /// Begins an attempt. While the application has not taken the last events, it waits for that.
+    /// Begins an attempt. Waits with it until the application has taken the last events.
     pub(super) fn start(&mut self, now: Instant) {
         if self.closing.is_some() {
             return;
@@ -44,7 +44,7 @@ impl<T> Core<T> {
         self.actions.push_back(Action::Connect(self.endpoints.rounds()));
     }
 
-    /// Makes a `Hello` without cursors.
+    /// Returns a `Hello` without cursors.
     pub(super) fn hello(&self, token: &str) -> pb::Hello {
         pb::Hello {
             min_version: *proto::PROTOCOL_VERSIONS.start(),
@@ -68,7 +68,7 @@ impl<T> Core<T> {
         }
     }
 
-    /// Moves to another server, without a delay: the moment was drawn at random.
+    /// Moves to another server, without a further delay: the time was drawn at random.
     pub(super) fn leave(&mut self, now: Instant) {
         let reason = "the server is about to stop".to_owned();
         self.demote();
@@ -77,13 +77,13 @@ impl<T> Core<T> {
         self.wait(now, Duration::ZERO, Some(CloseCode::GoingAway), reason);
     }
 
-    /// Ends the connection because of a fault that this side found, and tries again.
+    /// Ends the connection because of a fault that this side found, and reconnects.
     pub(super) fn fail(&mut self, now: Instant, code: CloseCode, reason: String) {
         self.demote();
         self.retry(now, Some(code), reason);
     }
 
-    /// The connection ended. The code, if there is one, decides what follows.
+    /// Handles the end of the connection. The close code, if any, decides what follows.
     pub(super) fn lose(&mut self, now: Instant, code: Option<CloseCode>, reason: String) {
         let policy = code.map_or(ReconnectPolicy::Backoff, CloseCode::policy);
         if is_servers_fault(code) {
@@ -116,7 +116,7 @@ impl<T> Core<T> {
     pub(super) fn stop(&mut self, cause: StopCause, reason: String) {
         let code = cause.server_code();
         if code == Some(CloseCode::Replaced) {
-            // If the application connects nevertheless, the user has decided to.
+            // A later connect of the application is the user's decision, so it is a new login.
             self.resumes = false;
             self.request = TokenRequest::First;
         }
@@ -138,7 +138,7 @@ impl<T> Core<T> {
         self.actions.push_back(Action::Close(code, reason.to_owned()));
     }
 
-    /// Makes the server of the connection the last one to try again.
+    /// Moves the server of the connection to the end of the list.
     pub(super) fn demote(&mut self) {
         match &self.phase {
             Phase::Greeting(Greeting { via, .. }) | Phase::Connected(Session { via, .. }) => {
@@ -158,7 +158,7 @@ impl<T> Core<T> {
         self.close_now();
     }
 
-    /// Returns `true` if something waits for the connection, or for an answer over it, that outlives the connection.
+    /// Returns `true` if unfinished work needs the connection, and outlives it.
     pub(super) fn has_unfinished(&self) -> bool {
         !self.outbox.is_empty() || self.logs.has_unsent_acks() || self.conversations.has_marks()
     }
@@ -171,7 +171,7 @@ impl<T> Core<T> {
     }
 }
 
-/// Returns `true` if another server may do better.
+/// Returns `true` if another server may work better.
 fn is_servers_fault(code: Option<CloseCode>) -> bool {
     !matches!(code, Some(code) if code.policy() != ReconnectPolicy::Backoff
         || matches!(code, CloseCode::SlowConsumer | CloseCode::IdleTimeout))

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::{Batch, DeviceStore, SavedCursor, SavedMark, SavedMarks, SavedPublish, SavedState};
 
-/// Opens the same store again, after the one that was open before is dropped.
+/// Opens the same store again, after the earlier handle was dropped.
 pub type Reopen = Box<dyn Fn() -> Arc<dyn DeviceStore>>;
 
-/// Checks a kind of store. `make` makes a new, empty one each time.
+/// Checks an implementation. `make` makes a new, empty store each time.
 pub fn check(make: impl Fn() -> Reopen) {
     a_new_store_is_empty(&make());
     what_was_saved_is_loaded(&make());
@@ -85,10 +85,10 @@ fn a_batch_replaces_what_it_names_and_nothing_else(reopen: &Reopen) {
     store.save(&first).unwrap();
     let failed = SavedPublish { failure: vec![1, 0, 255], ..publish(2, 9) };
     let second = Batch {
-        // Backwards too: a log that was rolled back.
+        // Backwards too: a log may be rolled back.
         cursors: vec![cursor("", 5, 9)],
         put: vec![failed.clone()],
-        // 77 was never there.
+        // 77 does not exist.
         remove: vec![1, 77],
         next_local_id: 4,
         next_number: 10,
@@ -107,7 +107,7 @@ fn cursors_of_channels_that_were_left_go(reopen: &Reopen) {
     let store = reopen();
     let cursors = vec![cursor("", 1, 1), cursor("blue", 2, 2), cursor("red", 3, 3)];
     store.save(&Batch { cursors, ..Batch::default() }).unwrap();
-    // One that was never there does no harm.
+    // A name that does not exist does no harm.
     let left = vec!["blue".to_owned(), "green".to_owned()];
     store
         .save(&Batch { left: left.clone(), cursors: vec![cursor("red", 4, 4)], ..Batch::default() })
@@ -124,7 +124,7 @@ fn marks_are_replaced_by_conversation(reopen: &Reopen) {
     let store = reopen();
     let save = |marks: Vec<SavedMarks>| store.save(&Batch { marks, ..Batch::default() }).unwrap();
     save(vec![marks("bob", "", &[1]), marks("", "bob", &[2, u64::MAX]), marks("carol", "", &[3])]);
-    // One of a user, and one of a channel of the same name.
+    // A user, and a channel of the same name.
     save(vec![marks("bob", "", &[7, 6]), marks("carol", "", &[]), marks("nobody", "", &[])]);
     let expected = [marks("", "bob", &[2, u64::MAX]), marks("bob", "", &[7, 6])];
     let sorted = |store: &Arc<dyn DeviceStore>| {
@@ -137,7 +137,7 @@ fn marks_are_replaced_by_conversation(reopen: &Reopen) {
     assert_eq!(sorted(&reopen()), expected);
 }
 
-/// Marks of a conversation that were set at these times.
+/// Builds marks of a conversation, set at these times.
 fn marks(to: &str, channel: &str, times: &[u64]) -> SavedMarks {
     let mark = |set_at_ms: &u64| SavedMark { set_at_ms: *set_at_ms, mark: vec![0, 255, 1] };
     SavedMarks { to: to.into(), channel: channel.into(), marks: times.iter().map(mark).collect() }
@@ -191,7 +191,7 @@ fn many_batches_add_up(reopen: &Reopen) {
     assert_eq!((saved.cursors, saved.next_number), (vec![cursor("", 200, 200)], 201));
 }
 
-/// Loads a store, with the cursors in a known order.
+/// Loads a store, and sorts its cursors.
 fn load(store: &Arc<dyn DeviceStore>) -> SavedState {
     let mut saved = store.load().unwrap();
     saved.cursors.sort_by(|one, other| one.channel.cmp(&other.channel));

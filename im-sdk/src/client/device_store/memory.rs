@@ -1,25 +1,25 @@
-//! A store that lasts as long as its owner holds it.
+//! A store in memory, which lives as long as its owner.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Batch, DeviceStore, SavedState, StoreError};
 
-/// Keeps everything in memory: for tests, for bots that live in one process, and until the application chooses.
+/// Keeps everything in memory, for tests, for bots that live in one process, and as the default.
 ///
-/// A new process starts with a `Reset` of each log, and what was not sent is lost. A clone of the `Arc` that holds it,
-/// given to a later client, goes on where the first one was.
+/// A new process starts with a `Reset` of each log, and unsent messages are lost. A later client that gets a clone of
+/// the `Arc` continues where the first one stopped.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     saved: Mutex<SavedState>,
 }
 
 impl MemoryStore {
-    /// Makes an empty store.
+    /// Creates an empty store.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Makes a store with these contents.
+    /// Creates a store with these contents.
     pub fn with(saved: SavedState) -> Self {
         Self { saved: Mutex::new(saved) }
     }

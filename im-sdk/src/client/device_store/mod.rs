@@ -1,4 +1,4 @@
-//! The device's store: its position in each log, the messages that are not settled, and its numbers.
+//! The device's store: its position in each log, its unsettled messages, and its numbers.
 //!
 //! ```text
 //!  send()  --> outbox --+                        +--> send() returns: it is taken
@@ -6,8 +6,8 @@
 //!  answers --> outbox --+     (atomic)           +
 //! ```
 //!
-//! The client saves one batch at a time; what happens meanwhile is in the next. So a slow disk makes larger batches,
-//! not a longer queue.
+//! The client saves one batch at a time; changes meanwhile go into the next one. A slow disk therefore makes larger
+//! batches, not a longer queue.
 
 #[cfg(any(test, feature = "store-conformance"))]
 pub mod conformance;
@@ -23,52 +23,52 @@ use crate::{
     id::{ChannelId, UserId},
 };
 
-/// Keeps the state that a device must not forget. One store belongs to one user on one device, and to one client at a time.
+/// Keeps the state that a device must not forget. A store belongs to one user on one device, and to one client at a time.
 ///
-/// All methods are called on threads that may block, never two at once for one client. Records are plain, so that
-/// an implementation can live in another language.
+/// All methods are called on threads that may block, and for one client never two at once. Records are plain data, so that
+/// an implementation can be in another language.
 pub trait DeviceStore: Send + Sync + 'static {
-    /// Loads everything that was saved; [`SavedState::default`] if nothing was.
+    /// Loads all saved state, or returns [`SavedState::default`] if nothing was saved.
     ///
     /// # Errors
-    /// [`StoreError`]. The client then does not start: without its numbers it could send twice.
+    /// [`StoreError`]. The client does not start then: without its numbers it could send a message twice.
     fn load(&self) -> Result<SavedState, StoreError>;
 
-    /// Saves all of the batch or nothing of it. `Ok` means that it survives the end of the process, and, if the store
-    /// is on a disk, a loss of power.
+    /// Saves the whole batch or nothing. After `Ok` it survives the end of the process, and, if the store is on a
+    /// disk, a loss of power.
     ///
     /// # Errors
-    /// [`StoreError`]: nothing was saved. The client tries again later, with its state of then.
+    /// [`StoreError`]: nothing was saved. The client tries again later, with its state at that time.
     fn save(&self, batch: &Batch) -> Result<(), StoreError>;
 
-    /// Closes its files until the next load or save, because the application is in the background: some systems end a process that is
-    /// suspended with a locked file. A store that finds, when it opens them again, that another client has changed them meanwhile,
+    /// Closes the store's files until the next load or save, because the application is in the background: some systems kill a
+    /// suspended process that holds a locked file. When a store opens its files again and another client has changed them, it
     /// fails. The default does nothing.
     fn release(&self) {}
 
-    /// Gives back memory that it does not need, because the device is short of it. The default does nothing.
+    /// Frees unneeded memory, because the device is short of it. The default does nothing.
     fn shrink(&self) {}
 }
 
 /// The contents of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SavedState {
-    /// The user that all of this belongs to; empty until the first connection.
+    /// The owner of this state, or empty before the first connection.
     pub user: String,
     /// The application's cursors, at most one for each log, in any order.
     pub cursors: Vec<SavedCursor>,
-    /// The sends that are not settled, in order of `local_id`.
+    /// The unsettled sends, in order of `local_id`.
     pub outbox: Vec<SavedPublish>,
-    /// The next local id; 0: none was given yet.
+    /// The next local id, or 0 if none was used yet.
     pub next_local_id: u64,
-    /// The next publish number; 0: none was given yet.
+    /// The next publish number, or 0 if none was used yet.
     pub next_number: u64,
-    /// A random number that tells the numbers that are given from now on from those of every other store that the device ever had, and
-    /// of copies of this one; 0: none was given yet, or an earlier version made the store.
+    /// A random number that distinguishes the numbers used from now on from those of every other store of the device, and of
+    /// copies of this one. 0 if none was drawn yet, or the store is of an earlier version.
     pub installation: u64,
-    /// A random number by which the device knows its own messages again; 0: the installation is it.
+    /// A random number by which the device recognises its own messages, or 0 to use the installation instead.
     pub origin_key: u64,
-    /// The marks of conversations that are not settled, at most one entry for each conversation, in any order.
+    /// The unsettled marks of conversations, at most one entry for each conversation, in any order.
     pub marks: Vec<SavedMarks>,
 }
 
@@ -77,35 +77,37 @@ pub struct SavedState {
 pub struct Batch {
     /// Replaces the user.
     pub user: String,
-    /// Replace those of the same channel; the others stay.
+    /// Cursors that replace those of the same channels. The others stay.
     pub cursors: Vec<SavedCursor>,
-    /// Channels whose cursors are to be forgotten; not all of them need to be there. None of them is in `cursors`.
+    /// Channels whose cursors are to be forgotten. They may be missing in the store, and none of them is in
+    /// `cursors`.
     pub left: Vec<String>,
-    /// New, or replace those of the same `local_id`.
+    /// Publishes that are new, or replace those of the same `local_id`.
     pub put: Vec<SavedPublish>,
-    /// Local ids of publishes to forget; not all of them need to be there. None of them is in `put`.
+    /// Local ids of publishes to be forgotten. They may be missing in the store, and none of them is in
+    /// `put`.
     pub remove: Vec<u64>,
     /// Replaces the next local id.
     pub next_local_id: u64,
     /// Replaces the next publish number.
     pub next_number: u64,
-    /// Replaces the installation. If a store forgot it and kept the numbers, back ends would take messages that are sent again for new
-    /// ones.
+    /// Replaces the installation. If a store lost it and kept the numbers, backends would take repeated messages for new ones.
     pub installation: u64,
     /// Replaces the origin key.
     pub origin_key: u64,
-    /// Replace those of the same conversation; the others stay. One without marks is to be forgotten.
+    /// Marks that replace those of the same conversations. The others stay. An entry without marks is to be
+    /// forgotten.
     pub marks: Vec<SavedMarks>,
 }
 
-/// Marks of a conversation that no back end has taken yet.
+/// Marks of a conversation that no backend has taken yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SavedMarks {
-    /// The conversation with this user; empty where it is a channel.
+    /// The other user of the conversation, or empty for a channel.
     pub to: String,
-    /// The channel; empty where it is a user.
+    /// The channel, or empty for a conversation with a user.
     pub channel: String,
-    /// In the order in which they were made.
+    /// The marks, in the order in which they were made.
     pub marks: Vec<SavedMark>,
 }
 
@@ -116,7 +118,7 @@ impl SavedMarks {
         Self { to, channel, marks: Vec::new() }
     }
 
-    /// Returns the conversation; `None` if it makes no sense.
+    /// Returns the conversation, or `None` if it is not valid.
     pub(crate) fn conversation(&self) -> Option<Recipient> {
         recipient(&self.to, &self.channel)
     }
@@ -125,46 +127,47 @@ impl SavedMarks {
 /// A mark of a conversation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SavedMark {
-    /// When it was set, by the device's clock, in milliseconds since the Unix epoch.
+    /// The time at which it was set, by the device's clock, in milliseconds since the Unix epoch.
     pub set_at_ms: u64,
     /// The mark, encoded as the protocol's `Mark`.
     pub mark: Vec<u8>,
 }
 
-/// The position up to which the application has dealt with a log.
+/// The position up to which the application has processed a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SavedCursor {
-    /// The channel; empty: the inbox.
+    /// The channel, or empty for the inbox.
     pub channel: String,
-    /// The last entry; 0: before the first.
+    /// The seq of the last entry, or 0 before the first one.
     pub seq: u64,
-    /// The id of the message there.
+    /// The id of that message.
     pub id: u64,
 }
 
-/// A publish that is not settled.
+/// An unsettled publish.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SavedPublish {
     /// Its [`LocalId`](crate::client::LocalId).
     pub local_id: u64,
-    /// The number that it travels under, or would if it is sent anew after it has failed; 0: none, from an earlier version.
+    /// The number of the publish, also for a retry after it has failed, or 0 for one of an earlier version.
     pub number: u64,
-    /// The installation that the number is of.
+    /// The installation that the number belongs to.
     pub installation: u64,
-    /// Whether it may have been handed to a connection.
+    /// Set if it may have been handed to a connection.
     pub sent: bool,
-    /// The user that it is for; empty where it is for a channel.
+    /// The receiving user, or empty for a channel.
     pub to: String,
-    /// The channel that it is for; empty where it is for a user.
+    /// The receiving channel, or empty for a user.
     pub channel: String,
     /// Its content, encoded as the protocol's `Content`.
     pub content: Vec<u8>,
-    /// The refusal with which the send failed for good, encoded as the protocol's `Refused`; empty if it has not failed.
+    /// The refusal by which the send failed for good, encoded as the protocol's `Refused`, or empty if it has not
+    /// failed.
     pub failure: Vec<u8>,
 }
 
 impl SavedPublish {
-    /// Makes one for a recipient, otherwise empty.
+    /// Creates a publish for a recipient, otherwise empty.
     pub(crate) fn to(recipient: &Recipient) -> Self {
         let name = |name: Option<&str>| name.map(str::to_owned).unwrap_or_default();
         Self {
@@ -174,7 +177,7 @@ impl SavedPublish {
         }
     }
 
-    /// Returns the recipient; `None` if it makes no sense.
+    /// Returns the recipient, or `None` if it is not valid.
     pub(crate) fn recipient(&self) -> Option<Recipient> {
         recipient(&self.to, &self.channel)
     }
@@ -192,19 +195,20 @@ fn recipient(user: &str, channel: &str) -> Option<Recipient> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// Another client has it open.
+    /// Another client has the store open.
     #[error("the store is in use")]
     InUse,
-    /// Its contents were not written by this version or an earlier one.
+    /// The contents were not written by this version or an earlier one.
     #[error("the store cannot be understood: {0}")]
     Unreadable(String),
-    /// Its contents are damaged and cannot be used: move it away and go on with a new one, which begins with resets.
+    /// The contents are damaged and cannot be used. Move the store away and continue with a new one, which begins
+    /// with resets.
     #[error("the store is damaged: {0}")]
     Damaged(String),
-    /// The disk is full. Nothing is lost, and when there is room again, the client goes on.
+    /// The disk is full. Nothing is lost, and the client continues when there is room again.
     #[error("the store has no room: {0}")]
     Full(String),
-    /// No permission, or a broken disk.
+    /// The process has no permission, or the disk is broken.
     #[error("the store failed: {0}")]
     Failed(String),
 }

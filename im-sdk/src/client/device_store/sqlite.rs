@@ -12,10 +12,10 @@ use super::{Batch, DeviceStore, SavedCursor, SavedMark, SavedMarks, SavedPublish
 
 /// Keeps everything in one SQLite file, which survives the process, and power failures as far as the disk does.
 ///
-/// SQLite because it is what phones and desktops trust with exactly this: small atomic writes that must not tear. It is
-/// compiled in, so every device has the same one.
+/// SQLite is what phones and desktops use for small atomic writes. It is compiled in, so every device has the same
+/// version.
 ///
-/// The file is not encrypted, and holds the texts of messages that are not sent yet. Put it where only the application can read.
+/// The file is not encrypted, and contains the texts of unsent messages. Put it where only the application can read it.
 #[derive(Debug)]
 pub struct SqliteStore {
     path: PathBuf,
@@ -26,19 +26,19 @@ pub struct SqliteStore {
 #[derive(Debug)]
 enum File {
     Open(Connection),
-    /// Released, with these contents.
+    /// Released, with these contents at that time.
     Released(Box<SavedState>),
 }
 
 impl SqliteStore {
-    /// Opens the file, or makes it. It blocks: for as long as the disk does, and where another client has the file open for a
-    /// second, in which an earlier process may let go of it. Where that holds up others, such as a runtime with one thread, use
-    /// `tokio::task::spawn_blocking`.
+    /// Opens the file, or creates it. The call blocks for as long as the disk does, and for up to a second if another client
+    /// has the file open, so that an earlier process can release it. Use `tokio::task::spawn_blocking` if that would hold up
+    /// others, such as a runtime with one thread.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] when another client has it open: two would send everything twice.
+    /// [`StoreError::InUse`] if another client has the file open: two clients would send everything twice.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        // A process that changes its directory later still finds it.
+        // Made absolute, so that a process that changes its directory later still finds the file.
         let path = std::path::absolute(path).map_err(|error| StoreError::Failed(error.to_string()))?;
         let connection = open(&path)?;
         Ok(Self { path, file: Mutex::new(File::Open(connection)) })
@@ -234,7 +234,7 @@ fn remove(transaction: &Transaction<'_>, local_id: u64) -> rusqlite::Result<()> 
     Ok(())
 }
 
-/// SQLite's integers are signed: the same 64 bits.
+/// Converts to SQLite's signed integers, with the same 64 bits.
 fn signed(number: u64) -> i64 {
     number.cast_signed()
 }
@@ -250,16 +250,16 @@ impl From<rusqlite::Error> for StoreError {
             Some(ErrorCode::NotADatabase) => Self::Unreadable(error.to_string()),
             Some(ErrorCode::DatabaseCorrupt) => Self::Damaged(error.to_string()),
             Some(ErrorCode::DiskFull) => Self::Full(error.to_string()),
-            // A row that no version of this store has written.
+            // The row is not of any version of this store.
             None => Self::Damaged(error.to_string()),
             Some(_) => Self::Failed(error.to_string()),
         }
     }
 }
 
-/// A write-ahead log needs one flush per batch instead of two. `FULL` makes that flush happen at each commit: a number
-/// that was used and then forgotten in a power failure would make a later message look like a repetition. The
-/// exclusive lock keeps a second client out, and the log's index in memory.
+/// A write-ahead log needs one flush per batch instead of two. With `FULL` that flush happens at each commit: if a
+/// used number were lost in a power failure, a later message would look like a repetition. The exclusive lock keeps a
+/// second client out, and the log's index in memory.
 const SETTINGS: &str = "
 PRAGMA locking_mode = EXCLUSIVE;
 PRAGMA journal_mode = WAL;
@@ -348,10 +348,10 @@ const UPDATE_STATE: &str = "UPDATE state
 const PUT: &str = "REPLACE INTO outbox
     (local_id, number, receiver, channel, content, failure, installation, sent) VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
 
-/// Why a released file cannot be used any more.
+/// The reason why a released file cannot be used any more.
 const CHANGED: &str = "another client has changed the file while this one had released it: open a new client";
 
-/// The time that an earlier process may take to let go of the file.
+/// The time that an earlier process may take to release the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -454,7 +454,7 @@ mod tests {
             let set = format!("PRAGMA max_page_count = {pages}");
             store.with(|file| Ok(file.query_row(&set, [], |row| row.get::<_, u32>(0)).unwrap())).unwrap()
         };
-        // No fewer than there are.
+        // The limit is not below the present number of pages.
         assert!(limit(1) > 1);
         let large = Batch { put: vec![put(2, 100_000)], remove: vec![1], ..Batch::default() };
         assert_eq!(store.save(&large).unwrap_err().code(), "full");

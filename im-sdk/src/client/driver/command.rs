@@ -5,12 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use super::TrackedSend;
 use crate::{
     Conversation, ConversationChange, HistoryQuery, Recipient, Search, Signal,
     client::{
         LocalId, MarkError, RequestError, SendError,
         core::{Answer, Outcome, Unsettled},
-        send::TrackedSend,
     },
     content::Content,
     id::{ChannelId, Device, UserId},
@@ -19,21 +19,22 @@ use crate::{
 
 /// A command on its way to the driver.
 pub(in crate::client) enum Command {
-    /// Send, and answer with the outcome.
+    /// Sends a message, and answers with the outcome.
     Publish { to: Recipient, content: Content, within: Option<Duration>, outcome: oneshot::Sender<Outcome> },
-    /// Send, and answer when it is saved.
+    /// Sends a message, and answers when it is saved.
     Send { to: Recipient, content: Content, within: Option<Duration>, taken: oneshot::Sender<TakenSend> },
-    /// Send anew what has failed. `None`: it has not. Else the answer follows when the new one is saved.
+    /// Retries a failed send. Answers with `None` if it has not failed, and otherwise with a receiver for the
+    /// new one.
     Retry(LocalId, oneshot::Sender<Option<oneshot::Receiver<TakenSend>>>),
-    /// Join a room.
+    /// Joins a room.
     JoinRoom { channel: ChannelId, data: Bytes, answer: oneshot::Sender<Answer> },
-    /// Leave one.
+    /// Leaves a room.
     LeaveRoom { channel: ChannelId, answer: oneshot::Sender<Answer> },
-    /// Watch these users.
+    /// Watches these users.
     Watch { users: Vec<UserId>, answer: oneshot::Sender<Answer> },
-    /// Signal something; the answer is whether it is sent.
+    /// Sends a signal. Answers with `true` if it is sent.
     Signal { to: Recipient, device: Option<Device>, signal: Signal, goes: oneshot::Sender<bool> },
-    /// Ask for a page of the past.
+    /// Requests a page of history.
     History {
         conversation: Conversation,
         query: HistoryQuery,
@@ -41,24 +42,24 @@ pub(in crate::client) enum Command {
         messages: bool,
         answer: oneshot::Sender<Answer>,
     },
-    /// Search for messages.
+    /// Searches messages.
     Search { search: Search, limit: u32, answer: oneshot::Sender<Answer> },
-    /// Make any other request.
+    /// Makes any other request.
     Ask { question: pb::request::Question, answer: oneshot::Sender<Answer> },
-    /// Set something in a conversation, and answer when that is taken.
+    /// Sets a mark of a conversation, and answers when the core has it.
     Mark {
         conversation: Recipient,
         change: ConversationChange,
         taken: oneshot::Sender<Result<(), MarkError>>,
     },
-    /// List the sends that are not settled.
+    /// Lists the unsettled sends.
     ListSends(oneshot::Sender<Vec<(Unsettled, TrackedSend)>>),
-    /// Forget a send.
+    /// Forgets a send.
     Discard(LocalId, oneshot::Sender<bool>),
 }
 
 impl Command {
-    /// Answers without doing anything.
+    /// Answers with an error.
     pub(super) fn refuse(self, error: &SendError) {
         match self {
             Self::Publish { outcome, .. } => _ = outcome.send(Err(error.clone().into())),
@@ -93,7 +94,7 @@ fn refused(error: &SendError) -> RequestError {
     }
 }
 
-/// Whether a send was taken, and then how to learn its outcome.
+/// The result of taking a send, with a way to learn its outcome.
 pub(in crate::client) type TakenSend = Result<TrackedSend, SendError>;
 
 /// The receiver of the core's answer.
@@ -104,21 +105,21 @@ pub(super) enum ReplyTo {
 }
 
 impl ReplyTo {
-    /// Tells the outcome of a publish.
+    /// Passes on the outcome of a publish.
     pub(super) fn resolve(self, outcome: Outcome) {
         if let Self::Outcome(waiter) = self {
             _ = waiter.send(outcome);
         }
     }
 
-    /// Tells the answer to a question.
+    /// Passes on the answer to a question.
     pub(super) fn answer(self, answer: Answer) {
         if let Self::Answer(waiter) = self {
             _ = waiter.send(answer);
         }
     }
 
-    /// Tells whether a send was taken. Returns `false` if nobody waits for that any more.
+    /// Passes on whether a send was taken. Returns `false` if nobody waits for that any more.
     pub(super) fn take(self, taken: TakenSend) -> bool {
         match self {
             Self::Taken(waiter) => waiter.send(taken).is_ok(),

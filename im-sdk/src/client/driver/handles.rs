@@ -1,29 +1,29 @@
-//! Tells the outcomes of sends to their handles.
+//! Passes the outcomes of sends to their handles.
 
 use std::collections::HashMap;
 
 use tokio::sync::watch;
 
+use super::{OutcomeReceiver, TrackedSend};
 use crate::client::{
     LocalId,
     core::{Outcome, Unsettled},
-    send::{OutcomeReceiver, TrackedSend},
 };
 
-/// The handles of sends that are not settled: no more than the core has sends.
+/// The handles of unsettled sends, no more than the core has sends.
 #[derive(Default)]
 pub(super) struct SendHandles {
     outcomes: HashMap<LocalId, watch::Sender<Option<Outcome>>>,
 }
 
 impl SendHandles {
-    /// Follows a send.
+    /// Tracks a send.
     pub(super) fn track(&mut self, local_id: LocalId) -> TrackedSend {
         let outcome = self.outcomes.entry(local_id).or_insert_with(|| watch::Sender::new(None)).subscribe();
         TrackedSend { local_id, outcome }
     }
 
-    /// Follows a send from a list, of which some have failed.
+    /// Tracks a listed send, which may have failed.
     pub(super) fn track_listed(&mut self, send: &Unsettled) -> TrackedSend {
         match &send.error {
             Some(error) => TrackedSend { local_id: send.local_id, outcome: known(Err(error.clone())) },
@@ -31,14 +31,14 @@ impl SendHandles {
         }
     }
 
-    /// Forgets a send if nobody has a handle of it.
+    /// Forgets a send without a handle.
     pub(super) fn forget(&mut self, local_id: LocalId) {
         if self.outcomes.get(&local_id).is_some_and(|handles| handles.receiver_count() == 0) {
             self.outcomes.remove(&local_id);
         }
     }
 
-    /// Tells the outcome. Sends without a handle are passed over.
+    /// Passes on the outcome, if the send has a handle.
     pub(super) fn settle(&mut self, local_id: LocalId, outcome: Outcome) {
         if let Some(handles) = self.outcomes.remove(&local_id) {
             handles.send_replace(Some(outcome));

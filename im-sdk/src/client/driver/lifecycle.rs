@@ -7,40 +7,40 @@ use tokio::{task::JoinHandle, time::Instant};
 use super::{DesiredState, Driver};
 use crate::client::device_store::DeviceStore;
 
-/// How far the client is with what the application last wanted of it in the background.
+/// The progress of the application's last request to go into the background.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::client) struct BackgroundStatus {
-    /// The last request that is over.
+    /// The number of the last finished request.
     pub(in crate::client) number: u64,
-    /// Whether everything was done in time.
+    /// Set if everything was done in time.
     pub(in crate::client) complete: bool,
 }
 
-/// The requests of the application that were heeded, and the one that is under way.
+/// The application's requests so far, and the one in progress.
 #[derive(Debug, Default)]
 pub(super) struct Lifecycle {
     network_changes: u64,
     memory_warnings: u64,
     backgrounds: u64,
     foregrounds: u64,
-    /// Somebody waits until then for the store's files to be released.
+    /// The time until which a caller waits for the store to release its files.
     waiting_until: Option<Instant>,
-    /// The store may hold files.
+    /// Set if the store may hold files.
     store_open: bool,
-    /// The store's call.
+    /// The running call of the store.
     release: Option<JoinHandle<()>>,
 }
 
 impl Lifecycle {
-    /// Waits for the store to have released its files; for ever if it has not been told to. Cancel-safe.
+    /// Waits until the store has released its files, or forever if it was not told to. Cancel-safe.
     pub(super) async fn released(&mut self) {
         let Some(release) = &mut self.release else { return std::future::pending().await };
-        // A store that panics has at least let go of its locks.
+        // A store that panics has at least dropped its locks.
         _ = release.await;
         self.release = None;
     }
 
-    /// The time until which somebody waits.
+    /// Returns the time until which a caller waits.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.waiting_until
     }
@@ -52,7 +52,7 @@ impl Lifecycle {
 }
 
 impl Driver {
-    /// Takes up what the application has told about the device.
+    /// Handles the application's reports about the device.
     pub(super) fn handle_lifecycle(&mut self, now: std::time::Instant, desired: &DesiredState) {
         let DesiredState { network_changes, memory_warnings, foregrounds, backgrounds, .. } = *desired;
         if std::mem::replace(&mut self.lifecycle.memory_warnings, memory_warnings) != memory_warnings {
@@ -66,10 +66,10 @@ impl Driver {
             self.core.handle_foreground(now);
         }
         if self.lifecycle.backgrounds < backgrounds {
-            // What was sent and acknowledged before goes first.
+            // Earlier sends and acknowledgements go first.
             self.take_commands();
             self.take_acks();
-            // A command has brought what the application wants by now.
+            // One of the commands may have handled the desired state already.
             if self.lifecycle.backgrounds >= backgrounds {
                 return;
             }
@@ -87,12 +87,12 @@ impl Driver {
         }
     }
 
-    /// A save may have opened the store's files again.
+    /// Notes that a save may have opened the store's files again.
     pub(super) fn handle_store_used(&mut self) {
         self.lifecycle.store_open = true;
     }
 
-    /// Has the store release its files once nothing is left to be saved, and tells whoever waits for that.
+    /// Has the store release its files once everything is saved, and notifies the waiting caller.
     pub(super) fn release_store(&mut self) {
         let is_busy = self.saver.is_busy() || self.lifecycle.release.is_some();
         if self.core.is_away() && self.lifecycle.store_open && !is_busy && !self.core.has_unsaved() {
@@ -101,7 +101,7 @@ impl Driver {
         let Some(until) = self.lifecycle.waiting_until else { return };
         let is_busy = self.saver.is_busy() || self.lifecycle.release.is_some();
         let complete = self.core.is_away() && !self.lifecycle.store_open && !is_busy;
-        // A server that does not answer the goodbye may keep it waiting, and changes nothing.
+        // A server that does not answer the goodbye may prolong the wait, but does not make it incomplete.
         if (complete && self.closing.is_empty()) || until <= Instant::now() {
             self.lifecycle.waiting_until = None;
             self.tell_background(self.lifecycle.backgrounds, complete);
@@ -119,5 +119,5 @@ impl Driver {
     }
 }
 
-/// The part of the time for the background that is kept for saving, beside a quarter of it.
+/// The part of the time for the background that is reserved for saving, beside a quarter of it.
 const SAVING_TIME: Duration = Duration::from_millis(100);

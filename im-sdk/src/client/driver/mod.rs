@@ -1,4 +1,4 @@
-//! The one task of a client: it carries out what the core says.
+//! The one task of a client: carries out the actions of the core.
 
 mod command;
 mod handles;
@@ -6,6 +6,7 @@ mod lifecycle;
 mod saver;
 mod start;
 mod tokens;
+mod tracked_send;
 mod wait;
 
 use std::{
@@ -21,7 +22,11 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-pub(super) use self::{command::Command, start::run};
+pub(super) use self::{
+    command::Command,
+    start::run,
+    tracked_send::{OutcomeReceiver, TrackedSend},
+};
 use self::{
     command::{ReplyTo, TakenSend},
     handles::SendHandles,
@@ -35,35 +40,35 @@ use super::{
     acks::AckQueue,
     core::{Action, Core, Taken, Unsettled},
     device_store::SavedState,
-    send::TrackedSend,
     transport::{Connector, Link, RaceWinner},
 };
 use crate::{Endpoint, Transport};
 
-/// The state that the application wants. Not a list of commands: only the last one counts.
+/// The state that the application wants. It is not a list of commands: only the last one counts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DesiredState {
-    /// The application wants a connection.
+    /// Set if the application wants a connection.
     pub(super) online: bool,
-    /// Counts the requests for a connection: one that comes while the client waits for its next attempt starts it at once.
+    /// The number of requests for a connection. One that comes while the client waits for its next attempt starts it at
+    /// once.
     pub(super) connects: u64,
-    /// The endpoints; `None`: as configured.
+    /// The endpoints. `None` for those of the configuration.
     pub(super) endpoints: Option<Arc<[Endpoint]>>,
-    /// The token that was set last; `None`: the provider is asked.
+    /// The token that was set last. `None` to ask the provider.
     pub(super) token: Option<Arc<String>>,
-    /// Counts the requests for no connection, so that "off and on again" is seen too.
+    /// The number of requests to disconnect, so that a disconnect and connect in quick succession is noticed.
     pub(super) disconnects: u64,
-    /// Counts the changes of the device's network.
+    /// The number of changes of the device's network.
     pub(super) network_changes: u64,
-    /// Counts the warnings that the device is short of memory.
+    /// The number of warnings that the device is short of memory.
     pub(super) memory_warnings: u64,
-    /// Counts how often the application went into the background.
+    /// The number of times that the application went into the background.
     pub(super) backgrounds: u64,
-    /// Until when its work there should be done; `None`: it is in the foreground.
+    /// The time by which its work there should be done. `None` in the foreground.
     pub(super) background_until: Option<Instant>,
-    /// Counts how often it came back.
+    /// The number of times that it came back.
     pub(super) foregrounds: u64,
-    /// The application ends the client.
+    /// Set when the application closes the client.
     pub(super) closing: bool,
 }
 
@@ -107,11 +112,11 @@ struct Driver {
     closing: JoinSet<()>,
     lifecycle: Lifecycle,
     channels: DriverChannels,
-    /// An event of the core for which the application's queue has no room.
+    /// An event of the core for which the application's queue had no room.
     undelivered: Option<Event>,
     connects: u64,
     disconnects: u64,
-    /// The log has said that the application did not ask for a connection.
+    /// Set once the log has said that the application did not ask for a connection.
     warned_of_missing_connect: bool,
     /// The endpoints that the application has set last.
     endpoints: Option<Arc<[Endpoint]>>,
@@ -148,7 +153,7 @@ impl Driver {
     /// Runs until the application shuts the client down or drops it.
     async fn run(mut self) {
         let mut timer = pin!(sleep_until(Instant::now()));
-        // The application may have asked for something while the store was loaded.
+        // The application may have changed its wishes while the store was loaded.
         self.handle_desired(now());
         self.carry_out();
         while !self.core.is_closed() {
@@ -194,7 +199,7 @@ impl Driver {
     fn handle_desired(&mut self, now: std::time::Instant) {
         let desired = self.channels.desired.borrow_and_update().clone();
         if desired.closing {
-            // What was sent and acknowledged before goes first.
+            // Earlier sends and acknowledgements go first.
             self.take_commands();
             self.take_acks();
             return self.core.handle_close(now, CLOSE_GRACE);
@@ -202,15 +207,15 @@ impl Driver {
         self.handle_desired_network(now, desired);
     }
 
-    /// Takes up the state that the application wanted before it gave a command, which must not find the client without a
-    /// connection that was asked for.
+    /// Handles the state that the application wanted before it gave a command, so that the command does not find the
+    /// client disconnected although a connection was requested.
     fn handle_desired_before(&mut self, now: std::time::Instant) {
         if !self.channels.desired.has_changed().unwrap_or(false) {
             return;
         }
         let desired = self.channels.desired.borrow_and_update().clone();
         if desired.closing {
-            // The commands that came before go first.
+            // Earlier commands go first.
             return self.channels.desired.mark_changed();
         }
         self.handle_desired_network(now, desired);
@@ -293,7 +298,7 @@ impl Driver {
         }
     }
 
-    /// Retries a failed send; `None` if it has not failed.
+    /// Retries a failed send. Returns `None` if it has not failed.
     fn retry(&mut self, local_id: LocalId) -> Option<oneshot::Receiver<TakenSend>> {
         let (taken, answer) = oneshot::channel();
         self.core.handle_retry(ReplyTo::Taken(taken), local_id).ok().map(|()| answer)
@@ -307,7 +312,7 @@ impl Driver {
         self.core.unsettled().into_iter().map(track).collect()
     }
 
-    /// Carries out what the core has to do, to send and to tell.
+    /// Carries out everything that the core has to do, to send and to report.
     fn carry_out(&mut self) {
         self.take_commands();
         self.take_acks();
@@ -321,7 +326,7 @@ impl Driver {
         }
         self.answer();
         self.release_store();
-        // Before the events, so that the state belongs to an event that the application sees, or is a later one.
+        // Before the events, so that the state belongs to an event that the application sees, or to a later one.
         self.tell_status();
         self.deliver();
     }
@@ -348,7 +353,7 @@ impl Driver {
         while let Some((reply_to, taken)) = self.core.poll_taken() {
             self.take(reply_to, taken);
         }
-        // After the sends were taken, so that their handles are there.
+        // After the sends were taken, so that their handles exist.
         while let Some((local_id, outcome)) = self.core.poll_settled() {
             self.handles.settle(local_id, outcome);
         }
@@ -400,7 +405,7 @@ impl Driver {
                     self.undelivered = Some(event);
                     break;
                 }
-                // The client and all streams are gone: nobody would read it.
+                // The client and all streams are gone, so nobody would read the event.
                 Err(mpsc::error::TrySendError::Closed(_)) => {}
             }
         }
@@ -415,7 +420,7 @@ impl Driver {
             repeated: self.core.repeated(),
             background: self.channels.status.borrow().background,
         };
-        // `Closed` is told when it is true: after the goodbyes.
+        // `Closed` is reported once it is true, after the goodbyes.
         if status.state != State::Closed {
             self.channels.status.send_if_modified(|last| std::mem::replace(last, status) != status);
         }
@@ -428,7 +433,7 @@ impl Driver {
         self.answer();
         while self.closing.join_next().await.is_some() {}
         // `Closed` promises that nothing of the application's is called or held any more: a foreign token provider must
-        // not be released after its language's runtime is gone, and a store can be opened again.
+        // not be released after its language's runtime is gone, and the store can be opened again.
         let Self { tokens, saver, channels, .. } = self;
         drop((tokens, saver));
         channels.close().await;
@@ -450,11 +455,11 @@ fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
 
-/// The number of commands that wait for the driver. The core has queues of its own; this one only bridges a moment.
+/// The most commands that wait for the driver. The core has its own queues; this one only bridges a moment.
 pub(super) const COMMAND_CHANNEL: usize = 64;
 
 /// The time that a closing client waits for the answers to earlier sends, and for its store.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
-/// The timer's distance when there is nothing to wait for.
+/// The timer's delay when there is nothing to wait for.
 const FAR: Duration = Duration::from_secs(24 * 60 * 60);

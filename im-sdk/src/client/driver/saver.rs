@@ -32,7 +32,7 @@ impl Saver {
         self.store.clone()
     }
 
-    /// Has the store give back memory.
+    /// Has the store free memory.
     pub(super) fn shrink(&self) {
         let store = self.store.clone();
         drop(tokio::task::spawn_blocking(move || store.shrink()));
@@ -42,7 +42,7 @@ impl Saver {
         self.call.is_some()
     }
 
-    /// Waits for the outcome of the batch, for ever if there is none. Cancel-safe.
+    /// Waits for the outcome of the batch, or forever if there is none. Cancel-safe.
     pub(super) async fn outcome(&mut self) -> Result<(), StoreError> {
         let Some(call) = &mut self.call else { return pending().await };
         let outcome = call.await;

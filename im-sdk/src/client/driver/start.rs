@@ -11,17 +11,17 @@ use crate::client::{
     transport::Connector,
 };
 
-/// Runs a client from the loading of its store to its end. A panic, of its own or of the application's provider or store, is told
+/// Runs a client from loading its store to its end. A panic of the client, or of the application's provider or store, is reported
 /// to the application.
 pub(in crate::client) async fn run(config: ClientConfig, connector: Connector, channels: DriverChannels) {
     let (events, status) = (channels.events.clone(), channels.status.clone());
-    // Room for the last event, however many wait.
+    // Reserved, so that the last event has room however many wait.
     let Ok(last_word) = events.reserve_owned().await else { return };
     let client = AssertUnwindSafe(run_to_the_end(config, connector, channels));
     if let Err(panic) = client.catch_unwind().await {
         let reason = format!("the client has failed: {}", message(&*panic));
         tracing::error!(reason, "the client is closed");
-        // The state goes before the event, as everywhere.
+        // As everywhere, the state is set before the event is sent.
         status.send_modify(|status| *status = Status { state: State::Closed, transport: None, ..*status });
         last_word.send(Event::Stopped { code: None, cause: StopCause::Failed, reason });
     }
@@ -47,7 +47,8 @@ async fn run_to_the_end(config: ClientConfig, connector: Connector, mut channels
     }
 }
 
-/// Loads the store, as often as the application asks for a connection; `None` if it ends the client first.
+/// Loads the store, once for each time that the application asks for a connection. Returns `None` if it
+/// closes the client first.
 async fn load(saver: &Saver, channels: &mut DriverChannels) -> Option<SavedState> {
     loop {
         match saver.load().await {
@@ -55,7 +56,7 @@ async fn load(saver: &Saver, channels: &mut DriverChannels) -> Option<SavedState
             Err(error) => {
                 let stopped = Status { state: State::Stopped, ..Status::INITIAL };
                 channels.status.send_replace(stopped);
-                // A full queue holds the same event from before.
+                // A full queue has the same event from before.
                 let cause = StopCause::Store(error.clone());
                 _ = channels.events.try_send(Event::Stopped { code: None, cause, reason: error.to_string() });
                 wait_for_connect(channels, &error).await?;
@@ -64,7 +65,7 @@ async fn load(saver: &Saver, channels: &mut DriverChannels) -> Option<SavedState
     }
 }
 
-/// Waits until the application asks for a connection again; `None` if it ends the client instead.
+/// Waits until the application asks for a connection again. Returns `None` if it closes the client instead.
 async fn wait_for_connect(channels: &mut DriverChannels, error: &StoreError) -> Option<()> {
     // Earlier requests have failed.
     let before = channels.desired.borrow_and_update().clone();
@@ -74,7 +75,7 @@ async fn wait_for_connect(channels: &mut DriverChannels, error: &StoreError) -> 
     loop {
         tokio::select! {
             biased;
-            // The application's decisions go before its commands.
+            // The desired state goes before commands.
             desired = channels.desired.changed() => {
                 desired.ok()?;
                 let desired = channels.desired.borrow_and_update().clone();
@@ -84,7 +85,7 @@ async fn wait_for_connect(channels: &mut DriverChannels, error: &StoreError) -> 
                 if desired.online && desired.connects != before.connects {
                     return Some(());
                 }
-                // Nothing is open that would have to be released.
+                // There are no open files to release.
                 let background = BackgroundStatus { number: desired.backgrounds, complete: true };
                 channels.status.send_if_modified(|last| {
                     std::mem::replace(&mut last.background, background) != background
@@ -96,7 +97,7 @@ async fn wait_for_connect(channels: &mut DriverChannels, error: &StoreError) -> 
 }
 
 impl DriverChannels {
-    /// Answers all commands that wait, and tells the end.
+    /// Refuses all waiting commands, and reports the end.
     pub(super) async fn close(mut self) {
         self.commands.close();
         while let Some(command) = self.commands.recv().await {

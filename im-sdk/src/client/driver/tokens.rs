@@ -12,20 +12,20 @@ use crate::{
 /// The provider's answer.
 pub(super) struct TokenReply {
     pub(super) token: Result<String, TokenError>,
-    /// Empty unless it was asked for them.
+    /// The endpoints, if they were requested.
     pub(super) endpoints: Vec<Endpoint>,
 }
 
-/// Calls the provider, one call at a time, on a thread that may block. A call cannot be taken back, only its answer
+/// Calls the provider on a thread that may block, one call at a time. A call cannot be cancelled, only its answer
 /// ignored: a provider that hangs costs one thread, not one for each attempt.
 pub(super) struct TokenCalls {
     provider: Arc<dyn TokenProvider>,
     call: Option<JoinHandle<TokenReply>>,
     /// The question that waits for an answer.
     wanted: Option<TokenRequest>,
-    /// Whether the running call asks that question.
+    /// Set if the running call asks that question.
     current: bool,
-    /// Whether the next call asks for endpoints first.
+    /// Set if the next call asks for endpoints first.
     endpoints_wanted: bool,
 }
 
@@ -34,7 +34,7 @@ impl TokenCalls {
         Self { provider, call: None, wanted: None, current: false, endpoints_wanted: false }
     }
 
-    /// Asks another provider from here on, and repeats a question that has no answer yet.
+    /// Uses another provider from now on, and repeats an unanswered question.
     pub(super) fn replace(&mut self, provider: Arc<dyn TokenProvider>) {
         self.provider = provider;
         self.current = false;
@@ -46,7 +46,7 @@ impl TokenCalls {
         self.current = false;
     }
 
-    /// Has the next question for a token ask for endpoints too.
+    /// Makes the next question for a token ask for endpoints too.
     pub(super) fn ask_endpoints(&mut self) {
         self.endpoints_wanted = true;
     }
@@ -57,7 +57,7 @@ impl TokenCalls {
         self.current = false;
     }
 
-    /// Waits for the answer to the last question, for ever if there is none. Cancel-safe.
+    /// Waits for the answer to the last question, or forever if there is none. Cancel-safe.
     pub(super) async fn answer(&mut self) -> TokenReply {
         loop {
             let Some(why) = self.wanted.clone() else { return pending().await };

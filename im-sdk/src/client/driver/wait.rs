@@ -13,7 +13,7 @@ use crate::client::{
     transport::{Link, RaceWinner, Reader, Writer},
 };
 
-/// The connection that the driver has, or makes.
+/// The connection that the driver has or makes.
 pub(super) enum Activity {
     Nothing,
     Racing(Race),
@@ -22,7 +22,7 @@ pub(super) enum Activity {
 
 pub(super) type Race = BoxFuture<'static, Result<Box<RaceWinner>, String>>;
 
-/// The reason for which the driver woke.
+/// The event that woke the driver.
 pub(super) enum Input {
     Desired,
     Gone,
@@ -35,7 +35,7 @@ pub(super) enum Input {
     Saved(Result<(), StoreError>),
     /// The store has released its files.
     Released,
-    /// A connection that was being closed is closed.
+    /// A closing connection is closed.
     Parted,
     Acked,
     Command(Command),
@@ -53,17 +53,17 @@ impl Driver {
             desired = channels.desired.changed() => if desired.is_ok() { Input::Desired } else { Input::Gone },
             // Heartbeats and deadlines, however busy the connection is.
             () = timer => Input::Time,
-            // Before reading, so that a flood of messages cannot hold up answers. A write that blocks is passed over,
-            // and there is only so much to write until something is read.
+            // Before reading, so that a flood of messages cannot hold up answers. A blocked write is skipped, and the
+            // amount to write is bounded until something is read.
             written = write(writer) => Input::Written(written),
             // While the application's queue is full, frames wait in the network.
             read = read(reader), if !full => Input::Read(read),
             raced = race_on(race) => Input::Raced(raced),
             token = tokens.answer() => Input::Token(token),
-            // A saved message may travel.
+            // A saved message may be sent.
             outcome = saver.outcome() => Input::Saved(outcome),
             () = lifecycle.released() => Input::Released,
-            // Only somebody who goes into the background waits for goodbyes.
+            // Only a client on its way into the background waits for goodbyes.
             Some(_) = closing.join_next(), if leaving => Input::Parted,
             permit = channels.events.reserve(), if full => permit.map_or(Input::Gone, |_| Input::Room),
             // Last, since every turn takes all of them anyway, or many: see `take_acks` and `take_commands`.

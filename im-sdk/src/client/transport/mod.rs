@@ -1,4 +1,4 @@
-//! Connections, which carry frames and know nothing of their meaning.
+//! Connections, which carry frames and do not know their meaning.
 
 mod quic;
 mod race;
@@ -23,7 +23,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Sends the queued frames, then closes, and tells the server why. Takes at most [`CLOSE_TIMEOUT`].
+    /// Sends the queued frames, then closes, with the reason for the server. Takes at most [`CLOSE_TIMEOUT`].
     pub(super) async fn close(self, code: CloseCode, reason: String) {
         let Self { reader, writer } = self;
         match (reader, writer.kind) {
@@ -57,14 +57,15 @@ impl Reader {
     }
 }
 
-/// The sending half. Frames are queued, and all queued ones are written at once.
+/// The sending half. Frames are queued, and written together.
 pub(super) struct Writer {
     kind: Kind,
     pending: BytesMut,
     failed: Option<FailedWrite>,
 }
 
-/// A failed write. The server may have said why before it closed the connection, and that may still be unread.
+/// A failed write. The server may have given a reason before it closed the connection, which may still be
+/// unread.
 struct FailedWrite {
     ended: ConnectionEnd,
     read_until: Instant,
@@ -95,7 +96,8 @@ impl Writer {
         self.pending.is_empty() && !flushing && self.failed.is_none()
     }
 
-    /// Writes the queued frames. Cancel-safe. Returns a failure a little later, so that the reader's reason comes first.
+    /// Writes the queued frames. Cancel-safe. Reports a failure a little later, so that a reason from the server is read
+    /// first.
     pub(super) async fn flush(&mut self) -> Result<(), ConnectionEnd> {
         if self.failed.is_none() {
             let Err(ended) = self.write().await else { return Ok(()) };
@@ -142,7 +144,7 @@ pub(super) enum ConnectError {
 }
 
 impl ConnectError {
-    /// Returns the text with its causes, and with what to do about an unknown certificate.
+    /// Returns the text with its causes, and with advice for an unknown certificate.
     fn describe(&self) -> String {
         let text = with_causes(self);
         if text.contains("UnknownIssuer") { format!("{text}: {TRUST_HINT}") } else { text }
@@ -158,5 +160,5 @@ pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The time for which reading goes on after a write has failed.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// The bytes that are queued for one write. More waits in the core, where it is still in order and can still time out.
+/// The bytes that are queued for one write. Further frames wait in the core, in order and with their time limits.
 const WRITE_BUFFER_BYTES: usize = 64 * 1024;

@@ -64,7 +64,7 @@ pub(crate) struct Reader {
     connection: Connection,
     receive: RecvStream,
     buffer: BytesMut,
-    /// The server finished the stream.
+    /// Set once the server has finished the stream.
     finished: bool,
 }
 
@@ -88,7 +88,8 @@ impl Reader {
         }
     }
 
-    /// A server that finished the stream is about to close the connection, which tells why.
+    /// Waits for the close code. A server that has finished the stream is about to close the connection with
+    /// it.
     async fn close_code(&self) -> ConnectionEnd {
         match tokio::time::timeout(CLOSE_CODE_WAIT, self.connection.closed()).await {
             Ok(error) => ended(error),
@@ -119,7 +120,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Waits until the server has everything: closing throws away what is still on its way.
+    /// Waits until the server has received everything, since closing discards data in flight.
     pub(super) async fn finish(&mut self, mut pending: BytesMut) {
         if self.flush(&mut pending).await.is_ok() && self.send.finish().is_ok() {
             _ = self.send.stopped().await;
@@ -145,7 +146,8 @@ fn ended(error: ConnectionError) -> ConnectionEnd {
     }
 }
 
-/// Routers forget a UDP flow after as little as 30 s of silence, and with it how a push reaches the device.
+/// The interval of keep-alive packets. Routers forget a UDP flow after as little as 30 s of silence, and with
+/// it the path of pushes.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
 /// The most bytes of one read.

@@ -21,11 +21,11 @@ pub(crate) struct Connector {
     timeout: Duration,
 }
 
-/// The first established connection. No frame has been sent yet.
+/// The first established connection. No frame was sent yet.
 pub(crate) struct RaceWinner {
     pub(crate) link: Link,
     pub(crate) via: Via,
-    /// The number of earlier rounds that this one has overtaken: they have failed, or took longer though they began before it.
+    /// The number of earlier rounds that this one has overtaken: they have failed, or took longer although they began earlier.
     pub(crate) overtaken: usize,
 }
 
@@ -39,8 +39,8 @@ impl Connector {
         })
     }
 
-    /// Runs the rounds. The transport that is established first wins and the others are dropped. A round begins
-    /// before those in front of it are over: see [`schedule`].
+    /// Runs the rounds. The transport that is established first wins, and the others are dropped. A round
+    /// begins before the earlier ones are over, see [`schedule`].
     ///
     /// # Errors
     /// The reasons of all endpoints, for people.
@@ -72,8 +72,8 @@ impl Connector {
     }
 }
 
-/// Schedules each endpoint, with the number of its round: how much later than the one before it is tried, unless that one has
-/// failed by then.
+/// Schedules the endpoints, each with the number of its round and its delay after the one before it. The delay ends early if
+/// that one fails.
 fn schedule(rounds: Vec<Round>) -> impl Iterator<Item = (Duration, usize, Endpoint)> {
     rounds.into_iter().enumerate().flat_map(|(number, round)| {
         let endpoints = [round.quic, round.websocket].into_iter().flatten();
@@ -84,8 +84,8 @@ fn schedule(rounds: Vec<Round>) -> impl Iterator<Item = (Duration, usize, Endpoi
     })
 }
 
-/// Concurrent attempts: three servers over both transports. Where nothing answers, a phone need not ask all servers at once, and
-/// servers that are slow because many devices come need not shake hands several times with each.
+/// The most concurrent attempts: three servers over both transports. If nothing answers, a phone need not ask all servers at
+/// once, and servers that are slow because many devices connect need not do several handshakes with each.
 const MAX_ATTEMPTS: usize = 6;
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::{net::SocketAddr, time::Duration};
 use super::ConnectError;
 use crate::Endpoint;
 
-/// Resolves an endpoint to its addresses, in the system's order, with the two families taking turns, so that a broken one
-/// costs no more than one [`ADDRESS_DELAY`].
+/// Resolves an endpoint to its addresses, in the system's order, with the two address families taking turns, so that a
+/// broken one costs at most one [`ADDRESS_DELAY`].
 pub(super) async fn resolve(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, ConnectError> {
     let host = (endpoint.host(), endpoint.port());
     let found = tokio::net::lookup_host(host).await.map_err(ConnectError::Resolve)?;
@@ -16,7 +16,7 @@ pub(super) async fn resolve(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, Conn
     }
 }
 
-/// Returns the last failure when all addresses have failed.
+/// Returns the last error, after all addresses have failed.
 pub(super) fn last_error(errors: Vec<ConnectError>) -> ConnectError {
     errors.into_iter().next_back().unwrap_or(ConnectError::NoAddress)
 }
@@ -36,7 +36,7 @@ fn take_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 /// The delay between attempts at two addresses (RFC 8305, section 5).
 pub(super) const ADDRESS_DELAY: Duration = Duration::from_millis(250);
 
-/// More addresses of one host than this are not tried.
+/// The most addresses of one host that are tried.
 pub(super) const MAX_ADDRESSES: usize = 4;
 
 #[cfg(test)]

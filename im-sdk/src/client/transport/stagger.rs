@@ -5,13 +5,13 @@ use std::{future::Future, time::Duration};
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::time::{Instant, sleep_until};
 
-/// Returns the first success; the other attempts are dropped. An attempt starts its delay after the one before it did, or as
+/// Returns the first success and drops the other attempts. An attempt starts its delay after the one before it did, or as
 /// soon as that one has failed ("happy eyeballs", RFC 8305). The first one starts at once.
 ///
-/// At most `at_once` run at a time. Where as many do, the next one starts in the place of the first that fails.
+/// At most `at_once` run at a time. If as many do, the next one starts when one of them fails.
 ///
 /// # Errors
-/// All errors, in the order in which they came, when every attempt has failed.
+/// All errors, in the order in which they came, if every attempt has failed.
 pub(super) async fn stagger<F, T, E>(
     attempts: impl IntoIterator<Item = (Duration, F)>,
     at_once: usize,
@@ -34,7 +34,7 @@ where
         let full = running.len() >= at_once;
         tokio::select! {
             biased;
-            // A success ends it all, so it is looked at before the clock.
+            // A success ends the race, so it is checked before the clock.
             Some((number, result)) = running.next() => match result {
                 Ok(success) => return Ok(success),
                 Err(error) => {

@@ -44,7 +44,7 @@ pub(super) fn config(mut tls: rustls::ClientConfig) -> Arc<rustls::ClientConfig>
     Arc::new(tls)
 }
 
-/// Connects to the first address that answers, and shakes hands.
+/// Connects to the first address that answers, and does the handshake.
 pub(super) async fn connect(
     endpoint: &Endpoint,
     tls: &Arc<rustls::ClientConfig>,
@@ -53,7 +53,7 @@ pub(super) async fn connect(
     let attempt = |address| Box::pin(async move { Ok(TcpStream::connect(address).await?) });
     let attempts = addresses.into_iter().map(|address| (resolve::ADDRESS_DELAY, attempt(address)));
     let tcp = stagger(attempts, resolve::MAX_ADDRESSES).await.map_err(resolve::last_error)?;
-    // Every write is a whole batch, so waiting for more to send only delays it.
+    // Every write is a whole batch, so waiting for more data only delays it.
     tcp.set_nodelay(true)?;
     let request =
         ClientRequestBuilder::new(endpoint.to_string().parse()?).with_sub_protocol(WEBSOCKET_PROTOCOL);
@@ -84,7 +84,8 @@ fn not_encrypted(error: io::Error) -> ConnectError {
     }
 }
 
-/// Returns the error of a server, or a proxy in front of it, that does not upgrade: its status, and the beginning of its text.
+/// Returns the error of a server, or of a proxy in front of it, that does not upgrade: its status, and the beginning of its
+/// text.
 fn not_upgraded(error: tungstenite::Error) -> ConnectError {
     let tungstenite::Error::Http(answer) = error else { return error.into() };
     let text = String::from_utf8_lossy(answer.body().as_deref().unwrap_or_default()).into_owned();
@@ -116,12 +117,12 @@ fn split(socket: Socket) -> Link {
 /// The receiving half.
 pub(crate) struct Reader {
     stream: SplitStream<Socket>,
-    /// The rest of the last message.
+    /// The unread rest of the last message.
     frames: frame::Split,
 }
 
 impl Reader {
-    /// Reads the next frame. Cancel-safe: the one await is, and its result is kept.
+    /// Reads the next frame. Cancel-safe: so is its only await, whose result is kept.
     pub(super) async fn next(&mut self) -> Result<Bytes, ConnectionEnd> {
         loop {
             if let Some(frame) = self.frames.next() {
@@ -146,7 +147,7 @@ impl Reader {
 /// The sending half.
 pub(crate) struct Writer {
     sink: SplitSink<Socket, Message>,
-    /// A message was handed over and is not written out yet.
+    /// Set while a message was handed over and is not written out.
     flushing: bool,
 }
 
@@ -155,13 +156,13 @@ impl Writer {
         self.flushing
     }
 
-    /// Writes `pending` as one message. Cancel-safe: a message that was begun goes on at the next call.
+    /// Writes `pending` as one message. Cancel-safe: a message that was begun continues with the next call.
     pub(super) async fn flush(&mut self, pending: &mut BytesMut) -> Result<(), ConnectionEnd> {
         poll_fn(|context| self.poll_flush(pending, context)).await.map_err(ended)
     }
 
-    /// Closes and waits for the server's close, without which the TCP connection could be reset and the last messages
-    /// lost. After a close by the server this sends the answer that RFC 6455 asks for.
+    /// Closes, and waits for the server's close. Otherwise the TCP connection could be reset and the last messages
+    /// lost. After a close by the server, this sends the answer that RFC 6455 requires.
     pub(super) async fn close(
         mut self,
         mut reader: Reader,
@@ -209,11 +210,11 @@ fn ended(error: tungstenite::Error) -> ConnectionEnd {
     }
 }
 
-/// The length of a server's own text that is shown.
+/// The most characters of a server's own text that are shown.
 const SAID_CHARS: usize = 200;
 
-/// The buffer of each direction. The messages of a device are small and few.
+/// The buffer of each direction. A device's messages are small and few.
 const BUFFER_BYTES: usize = 4 * 1024;
 
-/// The largest message: many frames of a server that had much to say at once.
+/// The largest message: many frames that a server sent together.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;

@@ -5,7 +5,10 @@ use std::{collections::HashSet, sync::LazyLock};
 
 use async_trait::async_trait;
 
-use super::connection::{Redis, RequestError, Script};
+use super::{
+    connection::{Redis, Script},
+    error_context::RequestError,
+};
 use crate::{
     ConversationState, Recipient,
     cluster::{

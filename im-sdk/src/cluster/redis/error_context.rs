@@ -6,8 +6,13 @@ use std::{error::Error, sync::Arc, time::Duration};
 use redis::{ErrorKind, RedisError};
 use tokio::time::error::Elapsed;
 
-use super::connection::RequestError;
 use crate::cluster::config::{ClusterConfig, without_credentials};
+
+/// The error of a request.
+pub(crate) type RequestError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The result of a request. Its error is the client library's, or one that names the address already.
+pub(super) type RequestResult<T> = Result<T, RequestError>;
 
 /// A failed request, with the address of Redis.
 #[derive(Clone, Debug, thiserror::Error)]

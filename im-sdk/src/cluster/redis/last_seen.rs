@@ -4,7 +4,10 @@ use std::sync::LazyLock;
 
 use async_trait::async_trait;
 
-use super::connection::{Redis, RequestError, Script};
+use super::{
+    connection::{Redis, Script},
+    error_context::RequestError,
+};
 use crate::{
     cluster::{
         config::{ClusterConfig, ConnectError},

@@ -2,6 +2,7 @@
 
 mod connection;
 mod conversations;
+mod discovery;
 mod error_context;
 mod eviction;
 mod last_seen;
@@ -14,7 +15,8 @@ mod routes;
 mod watermark;
 
 pub(super) use self::{
-    connection::{Redis, RequestError, Script, ScriptForm, is_of_unknown_script},
+    connection::{Redis, Script, ScriptForm, is_of_unknown_script},
+    error_context::RequestError,
     no_retry::{NoRetryConnection, SendError},
     pipeline::{InvalidationListener, PipelinedConnection},
     resp::{Commands, Decimal, Replies, Reply},

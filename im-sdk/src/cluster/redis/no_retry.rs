@@ -11,8 +11,8 @@ use redis::{
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
-    connection::{self, Found, RequestError, cluster_client, find},
-    error_context::RedisAddress,
+    discovery::{self, Found, cluster_client, find},
+    error_context::{RedisAddress, RequestError},
 };
 use crate::cluster::config::{ClusterConfig, ConnectError};
 
@@ -85,7 +85,7 @@ impl std::fmt::Debug for NoRetryConnection {
 /// Returns the error for an address that was a Redis Cluster a moment ago, and is none now.
 fn unreachable(config: &ClusterConfig, index: usize) -> ConnectError {
     let address = config.redis.get(index).map(String::as_str).unwrap_or_default();
-    connection::unreachable(address, "it is no node of a Redis Cluster".into())
+    discovery::unreachable(address, "it is no node of a Redis Cluster".into())
 }
 
 fn no_retry_cluster_client(config: &ClusterConfig) -> RedisResult<ClusterClientBuilder> {

@@ -4,7 +4,7 @@
 
 use async_trait::async_trait;
 
-use super::log::LogError;
+use super::log_error::LogError;
 use crate::cluster::log_id::LogId;
 use crate::{
     id::{Device, UserId},

@@ -3,15 +3,16 @@
 //! Every entry of a log has a sequence number, its `seq`: 1, 2, 3 and so on, without a gap. No
 //! number is used twice, even after the oldest entries, or all of them, have been trimmed.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{
     acks::AckStore,
+    dedup_key::DedupKey,
     entry::{Appended, LogEnds, NewEntry, Page, ReadLimit},
-    idempotency::DedupKey,
+    log_error::LogError,
 };
 use crate::{cluster::log_id::LogId, id::MessageId};
 
@@ -103,65 +104,4 @@ pub trait LogStore: AckStore + Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// [`LogError::Unavailable`], [`LogError::Malformed`].
     async fn ends(&self, logs: &[LogId]) -> Result<Vec<LogEnds>, LogError>;
-}
-
-/// An error of a library, shared by all requests that it failed.
-pub(in crate::cluster) type Cause = Arc<dyn std::error::Error + Send + Sync>;
-
-/// An error of the log store.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum LogError {
-    /// The producer has since appended with a higher number. Nothing was appended.
-    #[error("the producer has already appended with number {last}")]
-    Stale {
-        /// The producer's last number.
-        last: u64,
-    },
-    /// The number or key was used for a different entry. Nothing was appended.
-    #[error("the same number or key was used for something else")]
-    Conflict,
-    /// The writer has used up its share of the log, and entries of others are unread. Nothing was
-    /// appended.
-    #[error("the writer's share of the log is used up; try again in {} s", retry_after.as_secs().max(1))]
-    Full {
-        /// The time to wait before another attempt.
-        retry_after: Duration,
-    },
-    /// Nothing was appended.
-    #[error("nothing was appended: {source}")]
-    NotAppended {
-        /// The cause.
-        r#source: Cause,
-    },
-    /// The entry may have been appended, or may yet be.
-    #[error("unknown whether the entry was appended: {source}")]
-    OutcomeUnknown {
-        /// The cause.
-        r#source: Cause,
-    },
-    /// The entry was appended, but a failure of the store's first server may still lose it.
-    #[error("the entry was appended, but only {acknowledged} of {wanted} replicas acknowledged it in time")]
-    Unconfirmed {
-        /// The number of replicas that are known to have the entry.
-        acknowledged: usize,
-        /// The number of replicas that should have it.
-        wanted: usize,
-    },
-    /// The store did not answer, or not in time.
-    #[error("the log store could not {action}: {source}")]
-    Unavailable {
-        /// The requested action.
-        action: &'static str,
-        /// The cause.
-        r#source: Cause,
-    },
-    /// The store holds a value that this version cannot read.
-    #[error("the log store holds a {what} that cannot be read: {place}")]
-    Malformed {
-        /// The expected kind of value.
-        what: &'static str,
-        /// The location of the value. Its content is not shown: it is private.
-        place: String,
-    },
 }

@@ -9,10 +9,13 @@ pub(in crate::cluster) mod archive_record;
 mod bus;
 pub(in crate::cluster) mod conversation_patch;
 pub(in crate::cluster) mod conversations;
+mod dedup_key;
 mod entry;
 pub(in crate::cluster) mod idempotency;
 pub(in crate::cluster) mod last_seen;
-pub(in crate::cluster) mod log;
+mod log;
+mod log_bounds;
+pub(in crate::cluster) mod log_error;
 pub(in crate::cluster) mod member_tables;
 mod members;
 mod routes;
@@ -31,10 +34,12 @@ pub use self::{
         CONTACT_TTL, ChangedConversation, ChangedPage, ConversationStore, ConversationsError, MAX_CONTACTS,
         MAX_CONVERSATIONS, MAX_DELETED_MESSAGES, MAX_MARKED_SEQ, Readers,
     },
-    entry::{Appended, Entry, LogBounds, LogEnds, NewEntry, Page, ReadLimit},
-    idempotency::DedupKey,
+    dedup_key::DedupKey,
+    entry::{Appended, Entry, LogEnds, NewEntry, Page, ReadLimit},
     last_seen::{LAST_SEEN_TTL, LastSeen, LastSeenError, LastSeenStore},
-    log::{LogError, LogStore},
+    log::LogStore,
+    log_bounds::LogBounds,
+    log_error::LogError,
     member_tables::MemberTables,
     members::{MemberStore, MembersError},
     routes::{

@@ -36,3 +36,21 @@ proptest! {
         }
     }
 }
+
+/// Returns a field of bytes.
+fn field(number: u8, value: &[u8]) -> Vec<u8> {
+    let key = u16::from(number) << 3 | 2;
+    let key = [(key & 0x7f) as u8 | 0x80, (key >> 7) as u8];
+    [&key[..], &[value.len() as u8], value].concat()
+}
+
+/// A body and a quote that name no message, and mentions of nobody, each with a field of a later version.
+#[test]
+fn what_is_unknown_in_an_invalid_part_goes_with_it() {
+    for (number, is_kept) in [(10, false), (17, false), (16, true)] {
+        let later = field(14, b"of a later version");
+        let content = Content::decode(&field(number, &later)).unwrap();
+        assert_eq!(content.unknown.windows(later.len()).any(|window| window == later), is_kept, "{number}");
+        assert_eq!(Content::decode(&content.encode()).unwrap(), content, "{number}");
+    }
+}

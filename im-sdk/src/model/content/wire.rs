@@ -14,7 +14,7 @@ use crate::{
 
 impl From<Content> for pb::Content {
     fn from(content: Content) -> Self {
-        Self {
+        let mut wire = Self {
             body: content.body.into(),
             mentions: (!content.mentions.is_empty()).then(|| Box::new(content.mentions.into())),
             quote: content.quote.map(|quote| Box::new((*quote).into())),
@@ -22,7 +22,9 @@ impl From<Content> for pb::Content {
             silent: content.silent,
             amended: content.amended.map(|amended| Box::new((*amended).into())),
             unknown: content.unknown.into(),
-        }
+        };
+        wire.keep_unknown_mentions();
+        wire
     }
 }
 
@@ -50,11 +52,18 @@ pub(crate) fn edit(content: &pb::Content) -> Option<&pb::Content> {
 }
 
 impl From<pb::Content> for Content {
-    fn from(content: pb::Content) -> Self {
+    fn from(mut content: pb::Content) -> Self {
+        let (has_body, has_quote) = (content.body.is_some(), content.quote.is_some());
+        let body = content.body.take().map_or(Body::Unknown, Body::from);
+        let quote = content.quote.take().and_then(|wire| quote(*wire)).map(Box::new);
+        let (is_body_gone, is_quote_gone) = (has_body && body == Body::Unknown, has_quote && quote.is_none());
+        if is_body_gone || is_quote_gone {
+            content.remove_unknown(is_body_gone, is_quote_gone);
+        }
         Self {
-            body: content.body.map_or(Body::Unknown, Body::from),
+            body,
             mentions: content.mentions.map(|mentions| Mentions::from(*mentions)).unwrap_or_default(),
-            quote: content.quote.and_then(|wire| quote(*wire)).map(Box::new),
+            quote,
             thread: MessageId::from_u64(content.thread),
             silent: content.silent,
             amended: content.amended.and_then(|wire| amended(*wire)).map(Box::new),

@@ -8,10 +8,7 @@ use std::{
 
 use im_sdk::token::{self, TokenVerifier, VerificationKey};
 
-use super::{
-    FileError,
-    partial::{contradiction, required},
-};
+use super::{FileError, contradiction, required};
 use crate::config::DEV_SECRET;
 
 /// The settings of `[auth]` that were read so far.

@@ -75,7 +75,7 @@ impl Reader<'_> {
 
     fn key(&mut self, key: &Key, value: Spanned<DeValue<'_>>) {
         let at = value.span();
-        self.partial.came_from(key, Origin::File(self.position(&at)));
+        self.partial.came_from(key.section, key.path(), Origin::File(self.position(&at)));
         if let Err(expected) = key.set(self.partial, raw(value.into_inner())) {
             self.mistake(&at, format!("{} takes {expected}", key.path()));
         }

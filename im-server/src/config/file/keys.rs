@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use im_sdk::cluster::LoginPolicy;
 
-use super::{VARIABLE_PREFIX, auth::Algorithm, partial::PartialConfig};
+use super::{auth::Algorithm, partial::PartialConfig, variable};
 
 /// A key of a section.
 pub(super) struct Key {
@@ -198,11 +198,6 @@ impl RawValue {
             _ => None,
         }
     }
-}
-
-/// Returns the variable that sets a key.
-pub(super) fn variable(section: &str, name: &str) -> String {
-    format!("{VARIABLE_PREFIX}{section}_{name}").to_ascii_uppercase()
 }
 
 fn policy(text: &str) -> Option<LoginPolicy> {

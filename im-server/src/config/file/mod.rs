@@ -8,13 +8,13 @@
 //!
 //! - serde's messages quote the value that has the wrong type (`invalid type: string "...", expected u64`), and those of `toml` show the
 //!   source line. A secret on the wrong line, or under the wrong key, would get into the log.
-//! - figment and config tell the file of a value, not its line. Errors here tell line and column of a value that is out of range, too:
-//!   that is found after all layers are merged, when serde has long dropped the positions.
-//! - All of them ignore unknown variables with the prefix, which are typing mistakes, or reject those that Kubernetes sets for a service
-//!   named `im`. Here the first are errors, and the second are ignored.
+//! - figment and config report the file of a value, not its line. Errors here report line and column also for a value that is out of
+//!   range, which is found after all layers are merged, when serde has dropped the positions.
+//! - All of them either ignore unknown variables with the prefix, which are typing mistakes, or reject those that Kubernetes sets for a
+//!   service named `im`. Here the former are errors, and the latter are ignored.
 //!
-//! What remains of the work of a layering crate is one table, `keys.rs`. If one of these crates can report the position of merged values,
-//! and can withhold values from its errors, it should replace this module.
+//! The only part of a layering crate that had to be written here is one table, `keys.rs`. If one of these crates can report the position
+//! of merged values, and can withhold values from its errors, it should replace this module.
 
 mod auth;
 mod document;
@@ -199,6 +199,24 @@ pub enum FileError {
     /// Settings contradict each other.
     #[error("{0}")]
     Contradiction(String),
+}
+
+/// Returns the variable that sets a key.
+fn variable(section: &str, name: &str) -> String {
+    format!("{VARIABLE_PREFIX}{section}_{name}").to_ascii_uppercase()
+}
+
+/// Returns a required value.
+fn required<T>(value: Option<T>, section: &str, name: &str) -> Result<T, FileError> {
+    value.ok_or_else(|| missing(section, name))
+}
+
+fn missing(section: &str, name: &str) -> FileError {
+    FileError::Missing { key: format!("{section}.{name}"), variable: variable(section, name) }
+}
+
+fn contradiction<T>(what: impl Into<String>) -> Result<T, FileError> {
+    Err(FileError::Contradiction(what.into()))
 }
 
 #[cfg(test)]

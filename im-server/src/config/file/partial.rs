@@ -7,11 +7,7 @@ use std::{
 
 use im_sdk::{cluster::ClusterConfig, token::TokenVerifier};
 
-use super::{
-    FileError, Origin,
-    auth::Auth,
-    keys::{Key, variable},
-};
+use super::{FileError, Origin, auth::Auth, contradiction, missing, required};
 use crate::config::{InvalidConfig, ServerConfig, TlsConfig, check_cluster};
 
 /// The configuration that was read so far. It holds secrets, so it is not `Debug`.
@@ -42,10 +38,10 @@ impl PartialConfig {
         }
     }
 
-    /// Remembers the origin of a value.
-    pub(super) fn came_from(&mut self, key: &Key, origin: Origin) {
-        self.open(key.section);
-        self.origins.insert(key.path(), origin);
+    /// Remembers the origin of the value of a section's key.
+    pub(super) fn came_from(&mut self, section: &str, path: String, origin: Origin) {
+        self.open(section);
+        self.origins.insert(path, origin);
     }
 
     /// Remembers that a section exists.
@@ -95,17 +91,4 @@ impl PartialConfig {
         let origin = self.origins.get(source.key()).cloned().unwrap_or(Origin::Default);
         FileError::Config { source, origin }
     }
-}
-
-/// Returns a required value.
-pub(super) fn required<T>(value: Option<T>, section: &str, name: &str) -> Result<T, FileError> {
-    value.ok_or_else(|| missing(section, name))
-}
-
-fn missing(section: &str, name: &str) -> FileError {
-    FileError::Missing { key: format!("{section}.{name}"), variable: variable(section, name) }
-}
-
-pub(super) fn contradiction<T>(what: impl Into<String>) -> Result<T, FileError> {
-    Err(FileError::Contradiction(what.into()))
 }

@@ -33,7 +33,7 @@ pub(super) fn read(
             return Err(FileError::UnknownVariable(shown));
         };
         let Ok(value) = value.into_string() else { return Err(FileError::VariableNotUtf8(shown)) };
-        partial.came_from(key, Origin::Variable(shown.clone()));
+        partial.came_from(key.section, key.path(), Origin::Variable(shown.clone()));
         let wrong = |expected| FileError::WrongVariable { name: shown, expected };
         key.set(partial, RawValue::Variable(value)).map_err(wrong)?;
     }

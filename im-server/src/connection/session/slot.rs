@@ -1,4 +1,4 @@
-//! Where a session lives: its own task polls it, and whoever has queued something may let it write.
+//! The slot of a session. The session's own task polls it, and a task that has queued frames may make it write.
 
 use std::task::{Context, Poll, Waker, ready};
 
@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use super::{End, Session};
 use crate::{connection::Transport, registry::connection::InlineWrite};
 
-/// See the module's description.
+/// The slot that holds a session until it is over.
 pub(super) struct SessionSlot<T> {
     session: Mutex<Option<Session<T>>>,
 }
@@ -32,7 +32,7 @@ impl<T: Transport> InlineWrite for SessionSlot<T> {
         let Some(session) = slot.as_mut().filter(|session| session.end.is_none()) else { return false };
         match session.poll_writes(&mut Context::from_waker(waker)) {
             Poll::Pending => true,
-            // Left to the session's own task.
+            // The session's own task handles the end.
             Poll::Ready(end) => {
                 session.end = Some(Box::new(end));
                 false

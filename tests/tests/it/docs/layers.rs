@@ -73,10 +73,56 @@ fn the_parts_of_a_backend_use_one_another_in_one_direction() {
     check("im-sdk/src", &["backend"], BACKEND);
 }
 
+#[test]
+fn files_use_one_another_in_no_circle() {
+    let mut found = Vec::new();
+    for src in ["im-sdk/src", "im-server/src", "bindings/ffi/src"] {
+        let source = Source::read(&root(src));
+        let uses: BTreeMap<_, _> =
+            source.files.keys().map(|name| (name.as_str(), source.used_files(name))).collect();
+        for circle in circles(&uses) {
+            found.push(format!("in {src}: {}", circle.join(", ")));
+            for name in &circle {
+                let within = source.used_items(name).filter(|(used, _)| circle.contains(used));
+                found.extend(within.map(|(_, path)| format!("    {name} uses {path}")));
+            }
+        }
+    }
+    assert!(found.is_empty(), "files that use one another in a circle:\n{}", found.join("\n"));
+}
+
+/// Returns the groups of files in which each one uses each other one, directly or through others.
+fn circles<'a>(uses: &BTreeMap<&'a str, BTreeSet<&'a str>>) -> Vec<Vec<&'a str>> {
+    let reach: BTreeMap<_, _> = uses.keys().map(|name| (*name, reachable(uses, name))).collect();
+    let mut circles = BTreeSet::new();
+    for (name, reached) in &reach {
+        let circle: Vec<_> = reached.iter().copied().filter(|other| reach[other].contains(name)).collect();
+        if !circle.is_empty() {
+            circles.insert(circle);
+        }
+    }
+    circles.into_iter().collect()
+}
+
+/// Returns the files that a file uses, directly or through others.
+fn reachable<'a>(uses: &BTreeMap<&'a str, BTreeSet<&'a str>>, name: &str) -> BTreeSet<&'a str> {
+    let mut reached = BTreeSet::new();
+    let mut next: Vec<&str> = uses[name].iter().copied().collect();
+    while let Some(name) = next.pop() {
+        if reached.insert(name) {
+            next.extend(&uses[name]);
+        }
+    }
+    reached
+}
+
+fn root(src: &str) -> PathBuf {
+    PathBuf::from(format!("{}/../{src}", env!("CARGO_MANIFEST_DIR")))
+}
+
 /// Checks the files of a module of the crate in `src`.
 fn check(src: &str, module: &[&str], layers: Layers<'_>) {
-    let root = PathBuf::from(format!("{}/../{src}", env!("CARGO_MANIFEST_DIR")));
-    let found = uses(&root, module, layers);
+    let found = uses(&root(src), module, layers);
     assert!(found.count > 50, "only {} uses were found in {src} {module:?}", found.count);
     assert!(found.wrong.is_empty(), "against the order of the layers:\n{}", found.wrong.join("\n"));
 }
@@ -185,6 +231,37 @@ impl Source {
         at.join("::")
     }
 
+    fn used_files(&self, name: &str) -> BTreeSet<&str> {
+        self.used_items(name).map(|(file, _)| file).collect()
+    }
+
+    /// Returns the other files that a file uses, each with the item, except those of the modules that it is part of.
+    fn used_items(&self, name: &str) -> impl Iterator<Item = (&str, String)> {
+        let paths = self.files[name].paths.iter().map(|path| self.resolve(name, path));
+        paths.filter_map(move |path| {
+            let file = self.file_of(&path)?;
+            let below = name.strip_prefix(file);
+            let is_within = below.is_some_and(|below| below.is_empty() || below.starts_with("::"));
+            (!is_within).then_some((file, path))
+        })
+    }
+
+    /// Returns the file that declares the item with this path; `None` if another crate or the crate's root does. A module itself
+    /// stands for whatever is used of it elsewhere.
+    fn file_of(&self, path: &str) -> Option<&str> {
+        let (module, _) = path.rsplit_once("::")?;
+        if self.files.contains_key(path) {
+            return None;
+        }
+        let mut module = module;
+        loop {
+            if let Some((name, _)) = self.files.get_key_value(module) {
+                return Some(name).filter(|name| !name.is_empty()).map(String::as_str);
+            }
+            module = module.rsplit_once("::")?.0;
+        }
+    }
+
     /// Returns the part of `module` that a path is in; `None` if it is elsewhere, or the crate's root.
     fn part(&self, path: &str, module: &[&str]) -> Option<String> {
         let prefix = module.join("::");
@@ -217,12 +294,15 @@ fn without_comments(text: &str) -> String {
 
 /// Returns the code without the items that are for unit tests alone: modules, imports and functions.
 fn without_tests(code: &str) -> String {
-    let mut pieces = code.split("#[cfg(test)]");
-    let mut kept = pieces.next().unwrap_or_default().to_owned();
-    for piece in pieces {
-        kept.push_str(&piece[end_of_item(piece)..]);
+    const ATTRIBUTES: [&str; 2] = ["#[cfg(test)", "#[cfg(all(test,"];
+    let mut kept = String::new();
+    let mut rest = code;
+    while let Some(at) = ATTRIBUTES.iter().filter_map(|attribute| rest.find(attribute)).min() {
+        kept.push_str(&rest[..at]);
+        let item = rest[at..].split_once(']').map_or("", |(_, item)| item);
+        rest = &item[end_of_item(item)..];
     }
-    kept
+    kept + rest
 }
 
 /// Returns where the item at the beginning of the code ends: at its semicolon, with its braces, or, for a field, at its comma.
@@ -412,8 +492,29 @@ fn a_higher_layer_is_found_however_it_is_named() {
 #[test]
 fn what_is_for_unit_tests_alone_counts_for_nothing() {
     let uses = crate_with(
-        "#[cfg(test)]\nuse super::{High, Renamed};\n#[cfg(test)]\nfn f() { super::High::g() }",
+        "#[cfg(test)]\nuse super::{High, Renamed};\n#[cfg(all(test, unix))]\nfn f() { super::High::g() }",
         "",
     );
     assert_eq!(uses.wrong, [""; 0]);
+}
+
+#[test]
+fn a_circle_is_found_and_a_module_counts_with_its_parts() {
+    let names = |pairs: &[(&'static str, &[&'static str])]| -> Vec<Vec<&'static str>> {
+        circles(&pairs.iter().map(|(name, uses)| (*name, uses.iter().copied().collect())).collect())
+    };
+    assert_eq!(names(&[("a", &["b"]), ("b", &["c"]), ("c", &["a"]), ("d", &["a"])]), [["a", "b", "c"]]);
+    assert!(names(&[("a", &["b", "c"]), ("b", &["c"]), ("c", &[])]).is_empty());
+
+    let folder = tempfile::tempdir().unwrap();
+    let write = |file: &str, text: &str| fs::write(folder.path().join(file), text).unwrap();
+    fs::create_dir_all(folder.path().join("a")).unwrap();
+    write("lib.rs", "mod a;\n");
+    write("a/mod.rs", "mod one;\nmod two;\npub use self::two::Two;\npub struct A(self::one::One);\n");
+    write("a/one.rs", "use super::{A, Two};\npub struct One;\n");
+    write("a/two.rs", "use super::one::One;\npub struct Two;\n");
+    let source = Source::read(folder.path());
+    assert_eq!(source.used_files("a::one"), BTreeSet::from(["a::two"]), "by what the module re-exports");
+    assert_eq!(source.used_files("a::two"), BTreeSet::from(["a::one"]));
+    assert_eq!(source.used_files("a"), BTreeSet::from(["a::one", "a::two"]));
 }

@@ -8,7 +8,7 @@ use ratatui::{
 
 use super::*;
 
-/// The rows of the screen, without the spaces at their ends.
+/// Returns the rows of the screen, without trailing spaces.
 fn drawn(scene: &Scene, input: &Input, width: u16, height: u16) -> (Vec<String>, usize, Position) {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     let mut most = 0;

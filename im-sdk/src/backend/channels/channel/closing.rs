@@ -17,12 +17,12 @@ use crate::{
 const PARALLEL: usize = 64;
 
 impl Channel {
-    /// Ends the channel: removes all members, as [`Channel::remove_members`] does, and takes out and tells everybody whose
-    /// device is still connected to it. The log stays until it is too old.
+    /// Ends the channel: removes all members, as [`Channel::remove_members`] does, and removes and notifies every device
+    /// that is still connected to it. The log stays until its entries are too old.
     ///
-    /// With members in the application's own tables the rows may be deleted before or after it. Where they are still there,
-    /// nobody follows the channel any more all the same, until [`Channel::add_members`] or [`Channel::members_changed`]
-    /// opens it again.
+    /// If the members are in the application's own tables, delete their rows before or after the call. Rows that remain
+    /// have no effect: nobody follows the channel until [`Channel::add_members`] or [`Channel::members_changed`] opens it
+    /// again.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new()?.block_on(async {
@@ -45,8 +45,8 @@ impl Channel {
         self.end_for_all(Listing::Gone).await
     }
 
-    /// Ends the channel as [`Channel::close`] does, but leaves it in the lists of those who were members, with its last
-    /// message, and with [`ConversationState::closed`] for the application to show a note by. It stays until each
+    /// Ends the channel as [`Channel::close`] does, but keeps it in the lists of its former members, with its last
+    /// message. [`ConversationState::closed`] is set, by which the application can show a note. It stays until each
     /// user deletes it ([`ConversationChange::delete`](crate::ConversationChange::delete)).
     ///
     /// ```
@@ -177,7 +177,7 @@ impl Channel {
     }
 }
 
-/// What happens to an ended channel in its members' lists.
+/// The effect on an ended channel in its members' lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Listing {
     Gone,

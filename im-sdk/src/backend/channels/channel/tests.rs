@@ -15,7 +15,7 @@ use crate::{
     cluster::{Cluster, MemberStore, MemberTables},
 };
 
-/// The rows of one group. `add` and `remove` find the work done.
+/// The rows of one group in the application's own tables.
 #[derive(Debug, Default)]
 struct Rows {
     users: Mutex<BTreeSet<UserId>>,
@@ -60,7 +60,8 @@ impl MemberTables for Rows {
     }
 }
 
-/// As it was done before there was a trait that reads alone.
+/// A member store over such rows, from before there was a trait that only reads: `add` and `remove` find the
+/// work done.
 #[derive(Debug)]
 struct Unchanging(Arc<Rows>);
 
@@ -92,7 +93,7 @@ impl MemberStore for Unchanging {
     }
 }
 
-/// Both ways in which an application has members in tables of its own.
+/// The two ways in which an application keeps members in its own tables.
 async fn back_ends(count: usize) -> [(Arc<Rows>, Im); 2] {
     let (one, other) = (Rows::with(count), Rows::with(count));
     let reading = Cluster::embedded().with_member_tables(one.clone());
@@ -209,12 +210,12 @@ async fn who_joins_late_has_read_the_past() {
         add("carol").await.unwrap();
         assert_eq!((unread("carol").await, unread("bob").await), (0, 30), "{im:?}");
         say(2).await;
-        // Whoever repeats it takes nothing away.
+        // Repeating the call takes nothing away.
         for name in ["bob", "carol"] {
             add(name).await.unwrap();
         }
         assert_eq!((unread("carol").await, unread("bob").await), (2, 32));
-        // Who comes back begins anew.
+        // A member who comes back starts anew.
         if let Some(rows) = &rows {
             rows.users.lock().unwrap().remove(&id("carol"));
         }
@@ -262,7 +263,7 @@ async fn a_member_sees_the_channel_from_its_joining_on() {
         let page = im.history(&carol, &name, range, 10).await.unwrap();
         assert!(page.entries.iter().all(|entry| entry.seq == 3), "{range:?}: {page:?}");
     }
-    // Repeating it takes nothing away.
+    // Repeating the call takes nothing away.
     team.add_members([&carol]).await.unwrap();
     assert_eq!(im.conversations(&carol, 0, 10).await.unwrap().unread, 1);
 }

@@ -1,4 +1,4 @@
-//! What a list costs, whoever fills the inbox.
+//! The cost of a list, whoever fills the inbox.
 
 use std::sync::Arc;
 
@@ -50,7 +50,7 @@ async fn a_list_looks_at_so_many_bytes_and_keeps_none_that_it_does_not_show() {
     assert!(last.seq == 350 && last.message.len() > LARGE);
     assert!(list.unread.more || list.unread.count > 100, "the newest are counted: {:?}", list.unread);
 
-    // Page by page, each of them is there once, with what it said.
+    // Page by page, each of them comes once, with its text.
     let (mut seen, mut skip) = (Vec::new(), 0);
     loop {
         let page = im.conversations(&bob(), skip, 40).await.unwrap();
@@ -129,7 +129,7 @@ async fn channels_cost_so_many_bytes_together() {
     let limit = ReadLimit::new(5).with_bytes(MAX_FRAME_BYTES);
     let list = im.inner.conversations.lists.read(&bob(), Which::All, 0, limit).await.unwrap();
     let read = log.take();
-    // Those that are read at the same time may each begin a page.
+    // Channels that are read at the same time may each read one page more.
     assert!(read.bytes <= (8 + 5) * 1024 * 1024 && read.largest <= ReadLimit::USUAL_BYTES, "{read:?}");
     assert_eq!((list.conversations.len(), list.more, list.unread.count), (1, true, 500));
     let mark = crate::ConversationChange::new().read(ReadMark::new(50, None));

@@ -54,16 +54,16 @@ pub(super) fn received(log: &str, entry: RawEntry) -> ReceivedMessage {
     }
 }
 
-/// Alice's device, and what is on its way to it.
+/// Alice's device, and the events on their way to it.
 pub(super) struct Device {
     pub(super) im: Im,
     pub(super) list: ConversationList,
-    /// How much of each log has left.
+    /// The seq up to which each log was sent.
     sent: [u64; 3],
     entries: [VecDeque<Event>; 3],
     changes: Vec<Event>,
     pub(super) loads: u32,
-    /// What was said, by whom and to whom.
+    /// The messages sent so far, each with its sender and its recipient.
     said: Vec<(MessageId, &'static str, Recipient)>,
 }
 
@@ -78,7 +78,7 @@ impl Device {
         Self { im, list, sent: [0; 3], entries, changes, loads: 0, said }
     }
 
-    /// What was appended is on its way.
+    /// Puts newly appended entries on their way.
     pub(super) async fn push(&mut self) {
         for (at, name) in LOGS.iter().enumerate() {
             let page = self
@@ -138,7 +138,7 @@ impl Device {
         self.loads += 1;
     }
 
-    /// Some of what is on its way arrives: entries in the order of their log, changes in any.
+    /// Delivers some events: entries in the order of their log, changes in any order.
     pub(super) fn deliver(&mut self, rng: &mut StdRng, at_most: usize) {
         for _ in 0..at_most {
             let at = rng.random_range(0..4);
@@ -196,7 +196,7 @@ impl Device {
         self.im.send(message).await.unwrap().message_id
     }
 
-    /// Changes something that was said, mostly of the last. A few are changed more than once.
+    /// Changes a message, mostly one of the last. A few are changed more than once.
     pub(super) async fn change(&mut self, rng: &mut StdRng) {
         let oldest = self.said.len().saturating_sub(12);
         let Some((id, from, to)) = self.said[oldest..].choose(rng).cloned() else { return };
@@ -211,7 +211,7 @@ impl Device {
             Recipient::Channel(name) if change.kind == ChangeKind::DeleteForMe => {
                 (Change { channel: Some(name), ..change }, user(ALICE))
             }
-            // The backend's own change of a message between two is in both inboxes.
+            // The backend's own change of a message between two users is in both inboxes.
             Recipient::User(to) if by.is_empty() && !from.is_empty() && to.as_str() != from => {
                 (change, users([from, to.as_str()]))
             }
@@ -248,7 +248,7 @@ impl Device {
         let (unread, more) = (fresh.unread, fresh.unread_more);
         assert_eq!(self.list.unread(), client::Unread { count: unread, more }, "{what}");
         let comparable = |mut listed: client::ListedConversation| {
-            // A list that saw the edit itself does not say so in the content.
+            // A list that applied the edit itself does not mark the content as amended.
             if let Some(last) = listed.last.as_mut().filter(|_| listed.last_edit.is_some()) {
                 last.content.amended = None;
             }

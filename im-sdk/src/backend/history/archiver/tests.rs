@@ -35,7 +35,7 @@ async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     timeout(Duration::from_secs(20), waiting).await.unwrap_or_else(|_| panic!("in vain: {what}"));
 }
 
-/// With an archive that gives what was not acknowledged out again soon.
+/// A backend whose archive soon delivers unacknowledged records again.
 async fn im(max_bytes: u64) -> Im {
     let config =
         ArchiveConfig { max_bytes, redeliver_after: Duration::from_millis(50), ..Default::default() };
@@ -44,7 +44,7 @@ async fn im(max_bytes: u64) -> Im {
     Im::with_cluster(cluster.with_archive(Arc::new(MemoryArchiveQueue::new(config)))).await.unwrap()
 }
 
-/// Fails as often as it is told to, and is slow to tell of success.
+/// A store that fails while `broken` is set, and hangs after a write while `hangs_after_writing` is set.
 #[derive(Debug, Default)]
 struct Shaky {
     inner: MemoryMessageStore,
@@ -107,7 +107,7 @@ async fn a_message_to_thousands_is_archived_for_all_of_them() {
 
 #[tokio::test]
 async fn a_retry_archives_what_the_first_try_only_logged() {
-    // Room for one record, so that the second is in its logs alone.
+    // Room for one record, so that the second message is only in its logs.
     let im = im(90).await;
     im.send(message("fills it")).await.unwrap();
     let keyed = || message("hi").idempotency_key("key");
@@ -183,13 +183,13 @@ async fn what_was_written_and_not_acknowledged_is_there_once() {
     assert_eq!(stored(&store.inner, "bob").await.len(), 10);
 }
 
-/// Gives up on what is more than so many bytes, as one does with a deadline; on one text always.
+/// Fails on writes above a number of bytes, as with a deadline, and on one text always.
 #[derive(Debug, Default)]
 struct Slow {
     inner: MemoryMessageStore,
     bytes: AtomicU64,
     poison: &'static str,
-    /// What it was given in all.
+    /// The number of entries that it was given.
     given: AtomicU64,
 }
 

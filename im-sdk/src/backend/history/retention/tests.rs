@@ -19,7 +19,7 @@ fn log(name: &str) -> LogId {
     }
 }
 
-/// An entry that is so many days and an hour old.
+/// An entry of an age of this many days and an hour.
 fn entry(name: &str, days: u64) -> StoredEntry {
     let message_id = first_kept(unix_ms(), DAY * u32::try_from(days).unwrap() + DAY / 24);
     StoredEntry {
@@ -67,7 +67,7 @@ async fn what_is_too_old_goes_and_nothing_else() {
     store.write(&entries).await.unwrap();
     let im = im(&store).await;
     let rules = Retention::new().inboxes(3 * DAY).channels_with_prefix("room:", DAY);
-    // As several backends would.
+    // Two at once, as from several backends.
     let (first, second) = (im.retention(rules.clone()).unwrap(), im.retention(rules).unwrap());
     let (one, two) = tokio::join!(first.run_once(), second.run_once());
     assert_eq!(one.unwrap() + two.unwrap(), 2 + 4);
@@ -105,7 +105,7 @@ async fn many_are_deleted_in_batches() {
         })
         .collect();
     store.write(&entries).await.unwrap();
-    // More logs than are looked at at once.
+    // More logs than one read returns.
     let logs: Vec<_> = (0..LOGS + 5).map(|number| entry(&format!("user-{number}"), 2)).collect();
     store.write(&logs).await.unwrap();
     let im = im(&store).await;

@@ -1,4 +1,4 @@
-//! What pages cost: how many bytes they read for how many they bring.
+//! The cost of pages: the bytes read for the messages returned.
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
@@ -15,15 +15,15 @@ use crate::{
 
 const LARGE: usize = 60_000;
 
-/// What a message takes beside its text.
+/// The bytes of a message beside its text.
 const OVERHEAD: usize = 64;
 
-/// Ids of now, so that nothing is too old.
+/// Returns an id with a recent time, so that no entry is too old.
 fn id(number: u64) -> u64 {
     (MessageId::first_at(2_000_000_000_000).as_u64()) + number * 5_000_000
 }
 
-/// An inbox of large messages, some of alice's among carol's.
+/// Builds an inbox of large messages, alice's among carol's.
 async fn large_inbox(count: u64) -> (Arc<MeteredLog>, Im) {
     let (log, cluster) = MeteredLog::unbounded();
     for seq in 1..=count {
@@ -96,8 +96,8 @@ async fn what_is_not_there_is_not_looked_for_without_end() {
     assert!(log.take().bytes <= LARGE + OVERHEAD, "a message that is there is found by its id alone");
 }
 
-/// Sizes from nothing to the largest, any limits, both directions, with and without a filter: the pages together have
-/// everything once.
+/// Texts from empty to the largest, any limits, both directions, with and without a filter: the pages together return
+/// each entry once.
 #[tokio::test]
 async fn pages_lose_nothing_whatever_sizes_are() {
     for seed in 0..20 {
@@ -135,7 +135,7 @@ async fn pages_lose_nothing_whatever_sizes_are() {
     }
 }
 
-/// The same across the place where the log ends and the message store goes on.
+/// Pages also lose nothing across the seq at which the log ends and the message store continues.
 #[tokio::test]
 async fn pages_by_bytes_go_on_in_the_store() {
     let past = Past::new(true).await;

@@ -1,7 +1,7 @@
-//! One truth: whatever way a conversation is read, it shows the same.
+//! However a conversation is read, it shows the same messages.
 //!
 //! Random messages, edits, recalls, deletions, reactions, pins and quotes go through two backends whose clocks are three minutes
-//! apart. What everybody should see is computed apart from that, from the order in which things were done.
+//! apart. The expected view is computed separately, from the order of the actions.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -45,7 +45,7 @@ impl World {
         for (number, time) in [NOW, NOW + SKEW_MS].into_iter().enumerate() {
             let (routes, local) = (Arc::new(MemoryRoutes::new()), SetClocks::at(time));
             routes.set_time(time);
-            // Node numbers of their own, so that ids are.
+            // Each has its own node number, so that ids differ.
             for other in 0..number {
                 let owner = format!("be-{other}");
                 routes.lease_node(&owner, Duration::from_secs(3600), time).await.unwrap().unwrap();
@@ -73,7 +73,7 @@ impl World {
     }
 }
 
-/// Where a message was said.
+/// The conversation of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     /// Between alice and bob.
@@ -105,17 +105,17 @@ impl Place {
     }
 }
 
-/// What is to be seen of a message.
+/// The visible parts of a message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Look {
     id: u64,
     from: String,
-    /// `None`: it was recalled.
+    /// `None` if it was recalled.
     text: Option<String>,
     edited: bool,
     pinned: bool,
     reactions: BTreeSet<(String, String)>,
-    /// What is told of the quoted message; `None` inside: it was recalled.
+    /// The quoted message and its visible text; the text is `None` if it was recalled.
     quote: Option<(u64, Option<String>)>,
 }
 
@@ -138,7 +138,7 @@ impl Look {
         }
     }
 
-    /// Without what a page of search or an export does not tell.
+    /// Returns the parts that a page of search or an export has.
     fn plain(&self) -> Self {
         Self { pinned: false, edited: false, reactions: BTreeSet::new(), ..self.clone() }
     }
@@ -159,7 +159,7 @@ fn parts(content: Option<&Content>) -> (Option<String>, QuoteLook) {
     (text, quote.map(|quote| (quote.message_id.as_u64(), says(quote))))
 }
 
-/// What was said, in the order in which it was, and who has deleted it.
+/// The messages in the order of sending, and the users who have deleted each.
 #[derive(Default)]
 struct Model {
     said: Vec<(Place, Look, BTreeSet<&'static str>)>,
@@ -260,7 +260,7 @@ async fn act(world: &World, model: &mut Model, rng: &mut StdRng, turn: usize) {
     }
 }
 
-/// All pages of history, in the order of the log.
+/// Reads all pages of history, in the order of the log.
 async fn pages(im: &Im, user: &str, place: Place, forward: bool, size: usize) -> Vec<Look> {
     let (me, conversation) = (name(user), place.conversation(user));
     let mut range = if forward { After(0) } else { Newest };
@@ -280,7 +280,7 @@ async fn pages(im: &Im, user: &str, place: Place, forward: bool, size: usize) ->
     }
 }
 
-/// What a device shows that has all entries of the logs, in this order.
+/// Returns the view of a device that has all entries of the logs, in this order.
 fn device(entries: &[(LogId, LoggedMessage)], user: &str, place: Place) -> Vec<Look> {
     let mut timeline = Timeline::new(name(user));
     entries.iter().for_each(|(_, entry)| _ = timeline.apply(entry));
@@ -341,7 +341,8 @@ async fn check(world: &World, model: &Model, rng: &mut StdRng) {
                         (line["id"].as_str().unwrap().parse().unwrap(), text)
                     })
                     .collect();
-                // A message with a quote is told encoded or as text: only texts without one are compared.
+                // An export gives a message with a quote in encoded form: only texts without one are
+                // compared.
                 for (look, (id, text)) in plain.iter().zip(&told) {
                     assert_eq!(look.id, *id, "export of {user}");
                     assert!(text.is_none() || *text == look.text, "export of {user}");
@@ -387,7 +388,7 @@ async fn check(world: &World, model: &Model, rng: &mut StdRng) {
 async fn every_way_to_read_shows_the_same() {
     let seed: u64 = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
     for seed in seed..seed + 6 {
-        // Shown if it fails.
+        // Printed if the test fails.
         println!("SEED={seed}");
         let mut rng = StdRng::seed_from_u64(seed);
         let (world, mut model) = (World::new().await, Model::default());
@@ -400,7 +401,7 @@ async fn every_way_to_read_shows_the_same() {
     }
 }
 
-/// A device that has entries without their places still shows them by the times in their ids.
+/// A device that has entries without their seqs still shows them by the times in their ids.
 #[test]
 fn entries_without_places_are_in_the_order_of_their_ids() {
     let mut timeline = Timeline::new(name("bob"));

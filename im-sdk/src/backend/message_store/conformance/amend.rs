@@ -1,4 +1,4 @@
-//! What recalls and edits make of entries, also of those that come later.
+//! The effect of recalls and edits on entries, including those that are written later.
 
 use prost::Message as _;
 
@@ -18,7 +18,7 @@ pub(super) async fn check(store: &dyn MessageStore) {
     quotes_follow(store).await;
 }
 
-/// A message with a word of its own.
+/// A message with a unique word.
 struct Said {
     log: LogId,
     elsewhere: LogId,
@@ -78,7 +78,7 @@ async fn a_recalled_message_says_nothing(store: &dyn MessageStore) {
     let content = said.content(store).await;
     assert!(content.amended.as_ref().is_some_and(|amended| amended.recalled));
     assert!(content.is_empty(), "{content:?}");
-    // An archive brings it again.
+    // An archive delivers it again.
     store.write(&said.entries()).await.expect("write again");
     assert_eq!((said.found(store, &said.word).await, said.content(store).await), (0, content));
 }
@@ -92,7 +92,7 @@ async fn an_edited_message_says_what_it_says_now(store: &dyn MessageStore) {
     assert_eq!(said.content(store).await.as_text(), Some(&*better));
 }
 
-/// Two edits and a recall, and the entries of all, in whatever order.
+/// Two edits and a recall, and the entries of all, in any order.
 async fn whatever_comes_first_the_same_is_left(store: &dyn MessageStore) {
     for with_recall in [false, true] {
         for round in 0..6 {

@@ -1,4 +1,4 @@
-//! Searching: what is found, what is not, and in which order.
+//! Search: which entries are found, and in which order.
 
 use prost::Message as _;
 
@@ -22,10 +22,10 @@ pub(super) async fn check(store: &dyn MessageStore) {
     what_was_redacted_is_gone(store).await;
 }
 
-/// The first of all times here.
+/// The earliest time in these checks.
 const START: u64 = 1_800_000_000_000;
 
-/// An entry that says something.
+/// Builds an entry with a text.
 fn said(log: &LogId, seq: u64, text: &str) -> StoredEntry {
     let message_id = MessageId::first_at(START + seq);
     StoredEntry { message: message(message_id, Content::text(text)), message_id, ..entry(log, seq) }
@@ -51,7 +51,7 @@ async fn search(store: &dyn MessageStore, query: &SearchQuery) -> SearchPage {
     store.search(query).await.expect("search")
 }
 
-/// The seqs of all that is found, page by page.
+/// Returns the seqs of all found entries, page by page.
 async fn found(store: &dyn MessageStore, query: &SearchQuery) -> Vec<u64> {
     let mut query = query.clone();
     let mut seqs = Vec::new();
@@ -262,7 +262,7 @@ async fn one_message_in_several_logs(store: &dyn MessageStore) {
 async fn what_was_redacted_is_gone(store: &dyn MessageStore) {
     let (alice, bob) = (inbox(&unique()), inbox(&unique()));
     let entries = [said(&alice, 1, "secret"), said(&bob, 1, "secret"), said(&bob, 2, "secret")];
-    // An id that nothing else in the store has.
+    // An id that no other entry in the store has.
     let message_id = super::id();
     let redacted = entries[..2].iter().map(|entry| StoredEntry {
         message_id,

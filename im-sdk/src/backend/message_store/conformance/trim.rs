@@ -1,4 +1,4 @@
-//! Deleting what is too old.
+//! Deletion of entries that are too old.
 
 use super::{entry, inbox, newest, unique};
 use crate::{
@@ -41,7 +41,7 @@ pub(super) async fn check(store: &dyn MessageStore) {
         newest(store, log, 100).await.0.iter().map(|entry| entry.seq).collect()
     };
     assert_eq!(seqs(&one).await, [4, 5, 6, 7, 8, 9, 10], "the oldest first");
-    // Several at once, as several backends would.
+    // Two at once, as from several backends.
     let (first, second) = tokio::join!(trim(6, 100), trim(6, 100));
     assert!((2..=4).contains(&(first + second)), "{first} and {second}");
     assert_eq!(trim(6, 100).await, 0);
@@ -53,7 +53,7 @@ pub(super) async fn check(store: &dyn MessageStore) {
     assert!(!listed.iter().any(|(log, _)| *log == one) && listed.iter().any(|(log, _)| *log == two));
 }
 
-/// All logs, by pages.
+/// Returns all logs, page by page.
 async fn logs(store: &dyn MessageStore) -> Vec<(LogId, MessageId)> {
     let mut all: Vec<(LogId, MessageId)> = Vec::new();
     loop {

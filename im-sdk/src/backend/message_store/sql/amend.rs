@@ -1,11 +1,12 @@
-//! What recalls and edits make of entries: of those that are there, and of those that are written later.
+//! Applies recalls and edits to entries: to those in the store, and to those that are written later.
 //!
 //! ```text
 //!  amend: the amendment is committed, then the entries are read and rewritten
 //!  write: the entries are committed, then the amendments are read and carried out
 //! ```
 //!
-//! So whatever happens at the same time, one of the two sees the other's. Rows are replaced only if they are still what was read.
+//! Whatever happens at the same time, one of the two sees the other's rows. A row is replaced only if it has not changed since it
+//! was read.
 
 use std::collections::BTreeSet;
 
@@ -21,13 +22,14 @@ use crate::{
     id::MessageId,
 };
 
-/// How many entries of one message are rewritten in one transaction.
+/// The number of entries of one message that are rewritten together.
 const ROWS: i64 = 256;
 
-/// How many ids one statement asks for.
+/// The number of ids in one statement.
 const IDS: usize = 512;
 
-/// How often a row is tried that another backend rewrites at the same time: each try but one means that somebody got on.
+/// The number of attempts to replace a row that other backends rewrite at the same time. Each failed attempt means that
+/// another backend made progress.
 const TRIES: usize = 16;
 
 impl SqlMessageStore {
@@ -40,7 +42,7 @@ impl SqlMessageStore {
         Ok(())
     }
 
-    /// Carries out what is known of entries that have just been written.
+    /// Applies stored amendments to entries that have just been written.
     pub(super) async fn amend_written(&self, entries: &[StoredEntry]) -> Result<(), MessageStoreError> {
         let ids: BTreeSet<i64> = entries.iter().map(|entry| clamp(entry.message_id.as_u64())).collect();
         let ids: Vec<i64> = ids.into_iter().collect();
@@ -57,7 +59,8 @@ impl SqlMessageStore {
         Ok(())
     }
 
-    /// Keeps an amendment, unless one of a higher rank is there. Returns what is left of the one that does not count.
+    /// Stores an amendment, unless one with a higher rank is there. Returns the amendment that empties the outranked
+    /// edit, if there is one.
     async fn note(&self, amendment: &Amendment) -> Result<Option<Amendment>, sqlx::Error> {
         let (id, part) = (clamp(amendment.message_id().as_u64()), i64::from(amendment.part().number()));
         self.forget_old(amendment.message_id()).await?;
@@ -93,7 +96,7 @@ impl SqlMessageStore {
         Err(busy())
     }
 
-    /// An archive brings no entries of messages that are so old.
+    /// Deletes amendments of messages that are too old to come from an archive.
     async fn forget_old(&self, newer: MessageId) -> Result<(), sqlx::Error> {
         let oldest = oldest_amended(newer);
         let mut delete = Statement::new("DELETE FROM im_amended WHERE id < ");
@@ -101,7 +104,7 @@ impl SqlMessageStore {
         delete.execute(&self.pool).await
     }
 
-    /// What is known of a message, with the bytes that say so.
+    /// Returns the stored amendments of a message, each with its encoding.
     async fn amendments(&self, id: MessageId) -> Result<Vec<(Amendment, Vec<u8>)>, sqlx::Error> {
         let mut statement = Statement::new("SELECT part, amendment FROM im_amended WHERE id = ");
         statement.bind(clamp(id.as_u64())).push(" ORDER BY part");
@@ -115,7 +118,7 @@ impl SqlMessageStore {
         Ok(found)
     }
 
-    /// Rewrites all entries of a message, in whatever logs.
+    /// Rewrites all entries of a message, in every log.
     async fn amend_entries(&self, id: MessageId) -> Result<(), MessageStoreError> {
         let amendments = within(AMEND, self.amendments(id)).await?;
         let mut after = String::new();
@@ -125,7 +128,8 @@ impl SqlMessageStore {
         Ok(())
     }
 
-    /// Those in the next logs. Returns the last of these logs, unless there are none.
+    /// Rewrites the entries in the logs behind `after`. Returns the last of these logs, or `None` if there is
+    /// no further one.
     async fn amend_some(
         &self,
         id: MessageId,
@@ -146,7 +150,7 @@ impl SqlMessageStore {
         Ok(last)
     }
 
-    /// Replaces a row as long as it is still what was read.
+    /// Replaces a row if it has not changed since it was read. Otherwise reads it again.
     async fn amend_row(
         &self,
         log: &str,
@@ -162,7 +166,7 @@ impl SqlMessageStore {
             }
             let mut statement = Statement::new("SELECT message FROM im_messages WHERE log = ");
             statement.bind(log.to_owned()).push(" AND id = ").bind(id);
-            // It may have been deleted meanwhile.
+            // The entry may have been deleted meanwhile.
             let Some(row) = statement.fetch(&self.pool).await?.pop() else { return Ok(()) };
             before = message(&row, 0)?;
         }

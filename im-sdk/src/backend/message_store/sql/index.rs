@@ -1,4 +1,4 @@
-//! What is searched: the database's own full-text index, of terms that `words` makes.
+//! The search index: the database's own full-text index, over the terms that `words` makes.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use sqlx::{Any, Row as _, Transaction};
 use super::{
     Dialect, MessageStoreError, SEARCH, SearchPage, SearchQuery, SqlMessageStore, clamp,
     read::{COLUMNS, load_all, only, parse_log},
-    schema::MIGRATE,
+    schema::{MIGRATE, has_old_terms},
     statement::{Statement, Value},
     within,
 };
@@ -24,24 +24,24 @@ use crate::{
     proto::pb,
 };
 
-/// How many entries are looked at before a search answers with what it has found so far. The index offers little that is not
-/// found, except for words without letters.
+/// The number of entries that are examined before a search returns what it has found so far. The index offers few entries
+/// that do not match, except for words without letters.
 const CANDIDATES: usize = 4096;
 
-/// The same in bytes: what many large texts take to be folded and compared must not depend on how many there are. It then says
-/// where to go on.
+/// The bytes of entries that are examined before a search returns, so that large texts do not make it slow. The page then says
+/// where to continue.
 const CANDIDATE_BYTES: usize = 1024 * 1024;
 
-/// How many of them are looked at once: few at first, then as many as may fit into what is left of the bytes.
+/// The number of entries in one read: few at first, then about as many as fit into the remaining bytes.
 const PAGE: std::ops::RangeInclusive<usize> = 16..=256;
 
-/// So much text is compared on the spot. More would keep other requests waiting.
+/// The bytes of text that are compared on the async thread. More would delay other requests.
 const ON_THE_SPOT: usize = 16 * 1024;
 
-/// How many entries are indexed in one transaction when a new version makes the index.
+/// The number of entries that are indexed in one transaction after a new version has changed the index.
 const REST: i64 = 256;
 
-/// Only one process at a time does that in PostgreSQL. Another number than that of the tables' lock.
+/// Lets one process at a time index the rest in PostgreSQL. Its number differs from that of the tables' lock.
 const REST_LOCK: &str = "SELECT pg_advisory_xact_lock(7303015)::text";
 
 impl SqlMessageStore {
@@ -78,7 +78,7 @@ impl SqlMessageStore {
         Ok(page)
     }
 
-    /// The next entries that the index offers.
+    /// Returns the next entries that the index offers.
     async fn candidates(
         &self,
         query: &SearchQuery,
@@ -89,7 +89,8 @@ impl SqlMessageStore {
         statement.push(COLUMNS);
         let expression = self.expression(query);
         match self.dialect {
-            // `CROSS`: in this order. It would else go through all messages, the newest first, and ask the index about each.
+            // `CROSS` fixes the order of the join. SQLite would otherwise go through all messages, newest first, and ask the
+            // index about each.
             Dialect::Sqlite => statement
                 .push(" FROM im_words CROSS JOIN im_texts t ON t.number = im_words.rowid")
                 .push(" CROSS JOIN im_messages m ON m.log = t.log AND m.id = t.id WHERE im_words MATCH ")
@@ -117,7 +118,7 @@ impl SqlMessageStore {
         statement.fetch(&self.pool).await
     }
 
-    /// In the index's own language. Terms need no escaping.
+    /// Writes the query in the language of the index. Terms need no escaping.
     fn expression(&self, query: &SearchQuery) -> String {
         let (and, or, quote, any) = match self.dialect {
             Dialect::Sqlite => (" AND ", " OR ", '"', " *"),
@@ -133,7 +134,7 @@ impl SqlMessageStore {
         all.join(and)
     }
 
-    /// Adds to the index what messages say, by log and id.
+    /// Adds the texts of messages to the index, by log and id.
     pub(super) async fn index(
         &self,
         transaction: &mut Transaction<'_, Any>,
@@ -151,7 +152,7 @@ impl SqlMessageStore {
         }
     }
 
-    /// Indexes what an earlier version has written. Several processes may do this at once.
+    /// Indexes entries that an earlier version wrote. Several processes may do this at once.
     pub(super) async fn index_the_rest(&self) -> Result<(), MessageStoreError> {
         let mut total = 0;
         loop {
@@ -166,7 +167,7 @@ impl SqlMessageStore {
     }
 
     async fn has_a_rest(&self) -> Result<bool, sqlx::Error> {
-        let rest = Statement::new("SELECT id FROM im_messages WHERE indexed < 2 LIMIT 1");
+        let rest = Statement::new(&format!("SELECT id FROM im_messages WHERE {} LIMIT 1", has_old_terms()));
         Ok(!rest.fetch(&self.pool).await?.is_empty())
     }
 
@@ -180,21 +181,21 @@ impl SqlMessageStore {
         }
         let mut statement = Statement::new("UPDATE im_messages SET indexed = ");
         statement.bind(VERSION).push(" WHERE (log, id) IN (SELECT log, id FROM im_messages");
-        statement.push(" WHERE indexed < 2 ORDER BY id LIMIT ").bind(REST);
+        statement.push(&format!(" WHERE {} ORDER BY id LIMIT ", has_old_terms())).bind(REST);
         statement.push(") RETURNING log, id, message, kind");
         let rows = statement.fetch(&mut *transaction).await?;
         let mut messages = Vec::with_capacity(rows.len());
         for row in &rows {
             let (log, id): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
             let message = Bytes::from(row.try_get::<Vec<u8>, _>(2)?);
-            // The names of kinds have changed as well.
+            // The names of kinds have changed too.
             let kind = entry::kind(&message);
             if row.try_get::<String, _>(3)? != kind {
                 let mut rename = Statement::new("UPDATE im_messages SET kind = ");
                 rename.bind(kind).push(" WHERE log = ").bind(log.clone()).push(" AND id = ").bind(id);
                 rename.execute(&mut *transaction).await?;
             }
-            // Terms of an earlier version.
+            // Removes terms of an earlier version.
             self.forget(&mut transaction, &log, id, "=").await?;
             messages.push((log, id, message));
         }
@@ -204,7 +205,7 @@ impl SqlMessageStore {
     }
 }
 
-/// Those that say what is searched. Folding much text takes a while, for which others go on.
+/// Returns the entries that match. Large texts are folded on a blocking thread, so that other requests go on.
 async fn found(mut candidates: Vec<StoredEntry>, query: &SearchQuery) -> Vec<StoredEntry> {
     if candidates.iter().map(|entry| entry.message.len()).sum::<usize>() <= ON_THE_SPOT {
         candidates.retain(|entry| is_found(entry, &query.words));
@@ -215,7 +216,7 @@ async fn found(mut candidates: Vec<StoredEntry>, query: &SearchQuery) -> Vec<Sto
         candidates.retain(|entry| is_found(entry, &words));
         candidates
     };
-    // It fails where the runtime ends: then nobody waits for it.
+    // The task fails only when the runtime ends, and then nobody waits for the result.
     tokio::task::spawn_blocking(compare).await.unwrap_or_default()
 }
 
@@ -224,7 +225,7 @@ fn is_found(entry: &StoredEntry, words: &Words) -> bool {
     message.is_ok_and(|message| searched(&message).is_some_and(|text| words.are_in(&text)))
 }
 
-/// What the index holds of a message. `None`: there is nothing to be searched.
+/// Returns the terms of a message. `None` if it has no text to search.
 fn terms(log: &str, message: Bytes) -> Option<Vec<String>> {
     let message = pb::Message::decode(message).ok()?;
     let text = searched(&message)?;
@@ -258,7 +259,7 @@ async fn index_in_postgres(
     transaction: &mut Transaction<'_, Any>,
     terms: HashMap<(String, i64), Vec<String>>,
 ) -> Result<(), sqlx::Error> {
-    // In the same order everywhere: two that write the same at once must not wait for each other.
+    // Sorted, so that two writers of the same terms do not wait for each other.
     let mut terms: Vec<_> = terms.into_iter().collect();
     terms.sort();
     let mut statement = Statement::new("INSERT INTO im_texts (log, id, words) VALUES ");

@@ -1,4 +1,4 @@
-//! Reading rows, and what they mean.
+//! Reads and parses rows.
 
 use sqlx::{Row as _, any::AnyRow};
 
@@ -12,7 +12,7 @@ use crate::{
     id::{ChannelId, MessageId, UserId},
 };
 
-/// What [`load`] reads, in this order.
+/// The columns that [`load`] reads, in order.
 pub(super) const COLUMNS: &str = "m.log, m.seq, m.id, m.peer, m.sender, m.kind, m.message";
 
 impl SqlMessageStore {
@@ -35,7 +35,7 @@ impl SqlMessageStore {
         statement.fetch(&self.pool).await
     }
 
-    /// One message, in whatever logs.
+    /// Reads the rows of one message, from all logs.
     pub(super) async fn rows_of(&self, id: MessageId, limit: usize) -> Result<Vec<AnyRow>, sqlx::Error> {
         let mut statement = Statement::new("SELECT ");
         statement.push(COLUMNS).push(" FROM im_messages m WHERE m.id = ").bind(clamp(id.as_u64()));
@@ -43,7 +43,7 @@ impl SqlMessageStore {
         statement.fetch(&self.pool).await
     }
 
-    /// Everything at one seq.
+    /// Reads all rows with one seq.
     pub(super) async fn rows_at(
         &self,
         log: &LogId,
@@ -66,7 +66,7 @@ fn select(log: &LogId, query: &StoreQuery) -> Statement {
     statement
 }
 
-/// Only what was sent in this time and is of these kinds. The time is that in the id, which an index has.
+/// Limits a statement to some kinds and to a time of sending. The time is compared by ids, which are indexed.
 pub(super) fn only(statement: &mut Statement, filter: &Filter) {
     let id = |unix_ms| clamp(MessageId::first_at(unix_ms).as_u64());
     if let Some(since) = filter.since_ms {

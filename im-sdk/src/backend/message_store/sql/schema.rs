@@ -1,4 +1,4 @@
-//! The tables, and how they came to be.
+//! The tables and their migrations.
 
 use std::time::Duration;
 
@@ -6,24 +6,25 @@ use sqlx::{Any, AssertSqlSafe, Transaction};
 use tokio::time::sleep;
 
 use super::{Dialect, SqlMessageStore};
-use crate::backend::message_store::MessageStoreError;
+use crate::backend::message_store::{MessageStoreError, words::terms::VERSION};
 
 pub(super) const MIGRATE: &str = "prepare its tables";
 
-/// `SQLITE_BUSY`, and when to try again. The caller limits how often.
+/// The code of `SQLITE_BUSY`, and the pause before another attempt. The caller limits the time.
 const BUSY: &str = "5";
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 const VERSIONS: &str = "CREATE TABLE IF NOT EXISTS im_schema (version BIGINT NOT NULL)";
 
-/// What a version added to the tables; never changed, only continued. `{blob}` is the database's type for bytes.
+/// The statements by which a version changes the tables. They are never edited: a later version adds its own.
+/// `{blob}` is the database's type for bytes.
 struct Version {
     both: &'static [&'static str],
     sqlite: &'static [&'static str],
     postgres: &'static [&'static str],
 }
 
-const MIGRATIONS: [Version; 4] = [MESSAGES, SEARCH, FOLDED, AMENDED];
+const MIGRATIONS: [Version; 5] = [MESSAGES, SEARCH, FOLDED, AMENDED, SIGNS];
 
 const MESSAGES: Version = Version {
     both: &[
@@ -45,9 +46,9 @@ const MESSAGES: Version = Version {
     postgres: &[],
 };
 
-/// `indexed` is the version of the terms; 0 for what the version before has written, or still writes while backends are
-/// updated one by one: it is indexed when the next one connects. In SQLite `number` joins an entry to its row in the index: without a column of its own
-/// a row's number may change.
+/// `indexed` is the version of an entry's terms. It is 0 for entries of the version before, which may still write while backends
+/// are updated one by one; the next backend that connects indexes them. In SQLite, `number` joins an entry to its row in the
+/// index: it is a column of its own because the number of a row without one may change.
 const SEARCH: Version = Version {
     both: &[
         "ALTER TABLE im_messages ADD COLUMN indexed BIGINT NOT NULL DEFAULT 0",
@@ -77,8 +78,8 @@ const SEARCH: Version = Version {
     ],
 };
 
-/// Terms of version 2: with accents, forms and strokes folded by Unicode's rules. Those of version 1 are replaced when a back
-/// end connects.
+/// Terms of version 2: accents, forms and strokes are folded by Unicode's rules. A backend that connects replaces those of
+/// version 1.
 const FOLDED: Version = Version {
     both: &[
         "DROP INDEX im_messages_unindexed",
@@ -88,7 +89,7 @@ const FOLDED: Version = Version {
     postgres: &[],
 };
 
-/// What recalls and edits make of messages, for entries that are written later. `part` is an `AmendedPart`.
+/// Amendments of messages, for entries that are written later. `part` is an `AmendedPart`.
 const AMENDED: Version = Version {
     both: &["CREATE TABLE im_amended (
             id BIGINT NOT NULL,
@@ -100,8 +101,24 @@ const AMENDED: Version = Version {
     postgres: &[],
 };
 
+/// Terms of version 3: marks and signs are folded, however they are typed. A backend that connects replaces those before.
+const SIGNS: Version = Version {
+    both: &[
+        "DROP INDEX im_messages_unindexed",
+        "CREATE INDEX im_messages_unindexed ON im_messages (id) WHERE indexed < 3",
+    ],
+    sqlite: &[],
+    postgres: &[],
+};
+
+/// The condition of the index of entries whose terms an earlier version wrote. It is part of the statement, not a value: otherwise the
+/// database could not tell that the index serves it.
+pub(super) fn has_old_terms() -> String {
+    format!("indexed < {VERSION}")
+}
+
 impl SqlMessageStore {
-    /// Several processes may do this at once.
+    /// Migrates the tables to this version. Several processes may do this at once.
     pub(super) async fn migrate(&self) -> Result<(), MessageStoreError> {
         let failed = |error: sqlx::Error| MessageStoreError::unavailable(MIGRATE, error);
         if self.dialect == Dialect::Sqlite {
@@ -110,7 +127,7 @@ impl SqlMessageStore {
         }
         let mut transaction = self.pool.begin().await.map_err(failed)?;
         match self.dialect {
-            // A write, so that nobody else reads the version meanwhile.
+            // A write, so that no other process reads the version meanwhile.
             Dialect::Sqlite => {
                 sqlx::query("DELETE FROM im_schema WHERE version < 0")
                     .execute(&mut *transaction)
@@ -139,8 +156,8 @@ impl SqlMessageStore {
         transaction.commit().await.map_err(failed)
     }
 
-    /// Readers then do not wait for the archiver. SQLite refuses at once, and does not wait, where another connection does
-    /// the same at the same time.
+    /// Turns on write-ahead logging, so that readers do not wait for the archiver. SQLite fails at once, instead of
+    /// waiting, if another connection does the same at the same time.
     async fn use_wal(&self) -> Result<(), sqlx::Error> {
         loop {
             match sqlx::query("PRAGMA journal_mode = WAL").execute(&self.pool).await {
@@ -168,5 +185,18 @@ impl SqlMessageStore {
         }
         let insert = sqlx::query("INSERT INTO im_schema (version) VALUES ($1)");
         insert.bind(number).execute(&mut **transaction).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_version_of_the_terms_has_a_migration() {
+        let statements = MIGRATIONS.iter().flat_map(|version| version.both);
+        let mut indexes = statements.filter(|text| text.starts_with("CREATE INDEX im_messages_unindexed"));
+        let newest = indexes.next_back().unwrap();
+        assert!(newest.ends_with(&has_old_terms()), "{newest}");
     }
 }

@@ -1,4 +1,4 @@
-//! A statement as it grows, with its values: none of them ever becomes a part of its text.
+//! A statement under construction. Values are bound and never become part of its text.
 
 use sqlx::{Any, AssertSqlSafe, Executor, any::AnyRow};
 
@@ -9,7 +9,7 @@ pub(super) struct Statement {
     values: Vec<Value>,
 }
 
-/// What a statement is about.
+/// A value of a statement.
 #[derive(Clone, Debug)]
 pub(super) enum Value {
     Text(String),
@@ -40,13 +40,13 @@ impl Statement {
         Self { text: text.to_owned(), values: Vec::new() }
     }
 
-    /// Goes on with fixed text.
+    /// Appends fixed text.
     pub(super) fn push(&mut self, text: &str) -> &mut Self {
         self.text.push_str(text);
         self
     }
 
-    /// Goes on with a value.
+    /// Appends a value.
     pub(super) fn bind(&mut self, value: impl Into<Value>) -> &mut Self {
         self.values.push(value.into());
         self.text.push('$');
@@ -54,7 +54,7 @@ impl Statement {
         self
     }
 
-    /// Goes on with `(value, value)`.
+    /// Appends `(value, value)`.
     pub(super) fn list<V: Into<Value>>(&mut self, values: impl IntoIterator<Item = V>) -> &mut Self {
         let mut separator = "(";
         for value in values {
@@ -64,7 +64,7 @@ impl Statement {
         self.push(")")
     }
 
-    /// Goes on with `(value, value), (value, value)`.
+    /// Appends `(value, value), (value, value)`.
     pub(super) fn rows(&mut self, rows: impl IntoIterator<Item = Vec<Value>>) -> &mut Self {
         let mut separator = "";
         for row in rows {

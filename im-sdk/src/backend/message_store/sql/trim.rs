@@ -1,4 +1,4 @@
-//! What goes: the text of messages, and entries that are too old.
+//! Removes the texts of messages, and entries that are too old.
 
 use sqlx::{Any, Row as _, Transaction};
 
@@ -14,7 +14,7 @@ use crate::{
     id::MessageId,
 };
 
-/// How many entries lose their text in one transaction.
+/// The number of entries that lose their text in one transaction.
 const REDACTED: i64 = 256;
 
 impl SqlMessageStore {
@@ -28,7 +28,8 @@ impl SqlMessageStore {
         Ok(())
     }
 
-    /// Those of a message's entries that are in the next logs. Returns the last of these logs, unless there are none.
+    /// Redacts a message's entries in the logs behind `after`. Returns the last of these logs, or `None` if there is
+    /// no further one.
     async fn redact_some(&self, id: MessageId, after: &str) -> Result<Option<String>, sqlx::Error> {
         let number = clamp(id.as_u64());
         let mut statement = Statement::new("SELECT log, message FROM im_messages WHERE id = ");
@@ -71,7 +72,8 @@ impl SqlMessageStore {
         rows.iter().map(load).collect()
     }
 
-    /// Each step finds the next log in the primary key, so that entries in between cost nothing.
+    /// Returns the next logs. Each step finds one in the primary key, so that entries in between cost
+    /// nothing.
     async fn next_logs(
         &self,
         after: Option<&LogId>,
@@ -117,7 +119,7 @@ impl SqlMessageStore {
         Ok(rows.len())
     }
 
-    /// Takes entries of a log out of what is searched.
+    /// Removes entries of a log from the search index.
     pub(super) async fn forget(
         &self,
         transaction: &mut Transaction<'_, Any>,

@@ -1,11 +1,12 @@
-//! Writing entries, and with them what is searched.
+//! Writes and indexes entries.
 
 use sqlx::{Any, Row as _, Transaction};
 
 use super::{SqlMessageStore, StoredEntry, clamp, statement::Statement};
 use crate::{backend::message_store::words::terms::VERSION, id::UserId};
 
-/// How many entries one statement writes. At 9 values each, far below what either database takes.
+/// The number of entries in one statement. With 9 values each, this is far below the limits of both
+/// databases.
 const ROWS: usize = 128;
 
 impl SqlMessageStore {
@@ -13,7 +14,7 @@ impl SqlMessageStore {
         let mut transaction = self.pool.begin().await?;
         for entries in entries.chunks(ROWS) {
             let new = insert(&mut transaction, entries).await?;
-            // What was there keeps what it was: its text may have been removed since.
+            // An existing entry is not indexed again: its text may have been removed since.
             let texts = new.iter().filter_map(|(log, id)| {
                 let is_it = |entry: &&StoredEntry| {
                     entry.log.to_string() == *log && clamp(entry.message_id.as_u64()) == *id
@@ -27,7 +28,7 @@ impl SqlMessageStore {
     }
 }
 
-/// Returns which of them are new, by log and id.
+/// Inserts entries. Returns those that are new, by log and id.
 async fn insert(
     transaction: &mut Transaction<'_, Any>,
     entries: &[StoredEntry],

@@ -1,8 +1,8 @@
 //! Terms in a database's index of texts.
 //!
-//! An index that knows words alone finds nothing in languages without spaces. So what is indexed are the pairs of
-//! neighbouring characters: whatever holds a word holds all pairs of it, in any language. What an index gives is looked
-//! at once more, since pairs can also stand apart from each other.
+//! An index of words finds nothing in languages without spaces. The index therefore holds pairs of neighbouring
+//! characters: in any language, a text that contains a word contains all its pairs. Entries that the index offers are
+//! compared once more, because the pairs may also occur apart from each other.
 
 use std::collections::BTreeSet;
 
@@ -87,11 +87,11 @@ mod tests {
     }
 
     proptest! {
-        /// An index must offer whatever is to be found.
+        /// The index must offer every text that matches.
         #[test]
         fn whatever_matches_has_the_terms(text in ".{0,40}", at in 0_usize..40, length in 1_usize..8) {
             let part: String = text.chars().skip(at).take(length).collect();
-            // A part can be another letter than with the mark behind it.
+            // A part of a text can be another letter than the same part with the mark behind it.
             if let Some(words) = Words::parse(&part).ok().filter(|words| words.are_in(&text)) {
                 let terms = index_terms(&text);
                 for term in words.terms() {
@@ -104,7 +104,7 @@ mod tests {
             }
         }
 
-        /// Terms stand in statements as they are.
+        /// Terms are put into statements unquoted.
         #[test]
         fn terms_need_no_quoting(text in any::<String>()) {
             let is_plain = |char: char| {

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{AckOutcome, AckReport, DeviceState};
 use crate::{
     backend::send::{
+        device::UserDevice,
         dispatch::{Dispatcher, Freshness},
-        receipt::{Receipt, UserDevice},
+        receipt::Receipt,
     },
     cluster::RoutesError,
     id::UserId,

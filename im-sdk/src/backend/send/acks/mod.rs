@@ -22,10 +22,7 @@ use self::{
     ack_progress::AckProgress,
     watch::{Waiting, Want},
 };
-use super::{
-    dispatch::Dispatcher,
-    receipt::{Receipt, UserDevice},
-};
+use super::{device::UserDevice, dispatch::Dispatcher, receipt::Receipt};
 use crate::{
     cluster::{AckQuery, LogError, LogId},
     id::UserId,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::watch::MAX_WAITED_FOR;
-use crate::{backend::send::receipt::UserDevice, id::UserId};
+use crate::{backend::send::device::UserDevice, id::UserId};
 
 /// How far a message got with one device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

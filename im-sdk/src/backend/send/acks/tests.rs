@@ -16,7 +16,7 @@ fn device(user: &str, device: &str) -> UserDevice {
     UserDevice::new(&id(user), device.parse().unwrap())
 }
 
-/// A receipt that says that these devices were reached.
+/// Returns a receipt by which these devices were reached.
 async fn receipt(im: &Im, to: &[&str], pushed: &[UserDevice]) -> Receipt {
     let receipt = im.send(Message::to(users(to.iter().copied())).text("hi")).await.unwrap();
     Receipt { pushed: pushed.to_vec(), ..receipt }

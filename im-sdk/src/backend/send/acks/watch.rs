@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    backend::send::receipt::UserDevice,
+    backend::send::device::UserDevice,
     cluster::{BusError, BusEvent, Cluster, LogId, Subscription},
     id::{Device, UserId},
     proto::pb,
@@ -40,8 +40,8 @@ pub(in crate::backend) struct AckWatch {
     /// The waiting receipts by their recipients.
     waits: Mutex<HashMap<Box<str>, Vec<Arc<Wait>>>>,
     places: Arc<Semaphore>,
-    /// Whether there is a subscription. Held while subscribing, so that nobody reads the store
-    /// before it exists.
+    /// `true` while there is a subscription. Held while subscribing, so that nobody reads the store before it
+    /// exists.
     listening: tokio::sync::Mutex<bool>,
     tasks: TaskTracker,
     stop: CancellationToken,

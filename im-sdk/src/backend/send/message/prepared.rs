@@ -469,7 +469,7 @@ mod tests {
         let messages = [
             Message::to(user(name)).content(text(largest)),
             Message::to(crate::backend::channel(name)).content(text(largest)),
-            // Gets names of its own.
+            // The change carries the names of its users as well.
             Message::to(crate::backend::users(users)).content(Change::edit(id, text(largest - 21))),
         ];
         for (index, message) in messages.into_iter().enumerate() {

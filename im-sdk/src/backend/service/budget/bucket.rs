@@ -77,8 +77,8 @@ mod tests {
     }
 
     proptest! {
-        /// In any time no more is taken than the rate and what is there at once allow, and whoever waits as told is let
-        /// through.
+        /// At any time, no more is taken than the rate and the initial amount allow, and a caller that waits as told
+        /// succeeds.
         #[test]
         fn the_rate_holds(
             per_second in 1u64..1000,

@@ -5,8 +5,8 @@ use std::{collections::HashMap, hash::Hash};
 /// Holds a bounded number of values. Values used among the last half of that many keys are never
 /// forgotten.
 ///
-/// Two generations take the place of a list in the order of use: when the younger one is full, the elder one is dropped. So
-/// nothing is ever searched for something to forget.
+/// Two generations replace a list in the order of use: when the younger one is full, the elder one is dropped. So no search
+/// for the least recently used value is needed.
 #[derive(Debug)]
 pub(in crate::backend) struct RecentMap<K, V> {
     young: HashMap<K, V>,

@@ -1,15 +1,15 @@
-//! Frames on their way to a device that is being brought up to date.
+//! Writes a sync's frames to a device.
 
 use bytes::BytesMut;
 
 use super::{Sync, SyncError};
 use crate::backend::service::budget::Resource;
 
-/// Frames go out in parts of about this size, each after the one before has arrived at the server: a device that was away
-/// for long must not fill a queue that others need.
+/// The approximate size of a part. Each part is sent after the one before has arrived at the server: a device that was
+/// away for long must not fill a queue that others need.
 const PART_BYTES: usize = 64 * 1024;
 
-/// See the module's description.
+/// Collects frames into parts, and sends them.
 pub(super) struct FrameWriter<'a> {
     sync: &'a Sync,
     part: BytesMut,
@@ -20,21 +20,22 @@ impl<'a> FrameWriter<'a> {
         Self { sync, part: BytesMut::new() }
     }
 
-    /// Adds a frame; sends when a part is full.
+    /// Adds a frame. Sends the part if it is full.
     ///
     /// # Errors
-    /// [`SyncError::Paused`]: the frame is sent, and enough waits for the connection.
+    /// [`SyncError::Paused`]: the frame is sent, and the connection's queue is full enough.
     pub(super) async fn add(&mut self, frame: &[u8]) -> Result<(), SyncError> {
         self.part.extend_from_slice(frame);
         if self.part.len() < PART_BYTES || !self.flush().await? { Ok(()) } else { Err(SyncError::Paused) }
     }
 
-    /// Waits until the server has everything queued for the connection, however much that is.
+    /// Waits until the server has queued everything for the connection, however full the queue is.
     pub(super) async fn finish(&mut self) -> Result<(), SyncError> {
         self.flush().await.map(drop)
     }
 
-    /// Waits until the server has everything queued for the connection. Whether as much waits there as should.
+    /// Waits until the server has queued everything for the connection. Returns `true` if the connection's
+    /// queue is full enough.
     async fn flush(&mut self) -> Result<bool, SyncError> {
         if self.part.is_empty() {
             return Ok(false);
@@ -42,7 +43,7 @@ impl<'a> FrameWriter<'a> {
         let part = self.part.split().freeze();
         let (budgets, bytes) = (&self.sync.context.budgets, part.len() as u64);
         let enough = self.sync.push(part).await?;
-        // The device has got it, and goes on from there.
+        // Charged even if the sync ends here: the device has the bytes, and continues after them.
         budgets.charge(&self.sync.user, Resource::SyncBytes, bytes);
         budgets.take(&self.sync.user, [(Resource::SyncBytes, 0)]).map_err(|_| SyncError::Exhausted)?;
         Ok(enough)

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use super::{Sync, SyncError, frame_writer::FrameWriter, progress::Progress};
+use super::{Sync, SyncError, frame_writer::FrameWriter, log_name, progress::Progress};
 use crate::{
     backend::send::message::{channel_push_frame, push_frame},
     cluster::{DeviceAck, Entry, LogError, LogId, Page, ReadLimit},
@@ -47,7 +47,7 @@ impl Start {
     }
 
     async fn look(sync: &Sync, log: LogId, shown_from: u64) -> Result<Self, SyncError> {
-        let Some(known) = sync.cursors.get(name(&log)) else {
+        let Some(known) = sync.cursors.get(log_name(&log)) else {
             return Self::find_new(sync, log, shown_from).await;
         };
         let mut page = read(sync, &log, known.seq, FIRST).await?;
@@ -105,7 +105,7 @@ impl Start {
         }
         let id = match &reset {
             Some(reset) => reset.cursor.as_ref().map_or(0, |cursor| cursor.id),
-            None => sync.cursors.get(name(&log)).map_or(0, |known| known.id),
+            None => sync.cursors.get(log_name(&log)).map_or(0, |known| known.id),
         };
         let mut end = (page.last, if page.last == after { id } else { 0 });
         progress.begin(&log, after, id);
@@ -189,16 +189,8 @@ async fn read(sync: &Sync, log: &LogId, after: u64, limit: ReadLimit) -> Result<
     Ok(page)
 }
 
-/// Returns the name of a log in frames, which is empty for the inbox.
-pub(super) fn name(log: &LogId) -> &str {
-    match log {
-        LogId::Inbox(_) => "",
-        LogId::Channel(channel) => channel.as_str(),
-    }
-}
-
 fn cursor(log: &LogId, seq: u64, id: u64) -> pb::Cursor {
-    pb::Cursor { channel: name(log).to_owned(), seq, id }
+    pb::Cursor { channel: log_name(log).to_owned(), seq, id }
 }
 
 fn reset(log: &LogId, seq: u64, id: u64, reason: ResetReason) -> pb::Reset {

@@ -272,7 +272,8 @@ impl SyncEnd {
         Self { server: server.clone(), connection: *connection, number: *number, rest: Bytes::new() }
     }
 
-    /// Queued behind all frames of the sync. If it is lost, the server continues after a while.
+    /// Reports the end, queued behind all frames of the sync. If it is lost, the server continues after a
+    /// while.
     async fn tell(self, publisher: &Arc<Publisher>) {
         if self.number == 0 {
             return;
@@ -302,6 +303,14 @@ fn parts(ends: Vec<pb::Cursor>) -> Vec<Vec<pb::Cursor>> {
         }
     }
     parts
+}
+
+/// Returns the name of a log in frames, which is empty for the inbox.
+fn log_name(log: &LogId) -> &str {
+    match log {
+        LogId::Inbox(_) => "",
+        LogId::Channel(channel) => channel.as_str(),
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use prost::Message as _;
 
-use super::{Sync, log::name};
+use super::{Sync, log_name};
 use crate::{cluster::LogId, proto::pb};
 
 /// The most bytes of the rest of a sync, which travels between processes: some four thousand logs.
@@ -34,7 +34,7 @@ impl Progress {
     /// Notes that the device gets a log from a seq on.
     pub(super) fn begin(&mut self, log: &LogId, seq: u64, id: u64) {
         self.end();
-        self.log = Some(pb::Cursor { channel: name(log).to_owned(), seq, id });
+        self.log = Some(pb::Cursor { channel: log_name(log).to_owned(), seq, id });
     }
 
     /// Notes that the device gets an entry of that log.

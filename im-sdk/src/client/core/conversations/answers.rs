@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl<T> Core<T> {
-    /// Others have set marks.
+    /// Handles marks that another device, the backend or another user has set.
     pub(in crate::client::core) fn handle_changed(
         &mut self,
         now: Instant,
@@ -33,7 +33,7 @@ impl<T> Core<T> {
         }
     }
 
-    /// Takes the answers to the core's own questions from among all.
+    /// Separates the answers to the core's own questions from those for the application.
     pub(in crate::client::core) fn sort_answers(&mut self, now: Instant) {
         while let Some((asked, answer)) = self.requests.poll_answered() {
             match asked {
@@ -71,14 +71,14 @@ impl<T> Core<T> {
                     self.conversations.ask_at = Some(now + RETRY_INTERVAL);
                 }
             }
-            // An answer of another kind than the question is none.
+            // An answer of the wrong kind counts as no answer.
             (Requester::Marks, Ok(_)) => self.conversations.handle_marked(),
             (Requester::Changes(_), Ok(_)) => self.conversations.asking = false,
             (Requester::ByApplication(_), _) => {}
         }
     }
 
-    /// The application has its list: from here on its changes are followed.
+    /// Notes that the application has a page of its list. From then on, changes are followed.
     fn follow_conversations(&mut self, page: &ConversationPage) {
         let known = self.conversations.version.unwrap_or(0);
         self.conversations.advance(known.max(page.version));
@@ -91,7 +91,7 @@ impl<T> Core<T> {
         states.sort_by_key(|state| state.version);
         let last = states.last().map(|state| state.version);
         if page.version < since {
-            // The store forgot some: nothing that is known holds.
+            // The store has lost changes, so known versions are void.
             self.conversations.version = Some(0);
             self.conversations.ahead.clear();
             self.conversations.ask_at = Some(now);
@@ -100,7 +100,7 @@ impl<T> Core<T> {
         let known = self.conversations.version.unwrap_or(0);
         let up_to = if page.more { last.unwrap_or(since) } else { page.version };
         self.conversations.advance(known.max(up_to));
-        // An empty page with others behind it leads nowhere.
+        // An empty page that announces more would lead to an endless loop.
         self.conversations.ask_at = (page.more && last.is_some()).then_some(now);
         if !states.is_empty() {
             self.events.push_back(Event::ConversationsChanged(states));
@@ -118,7 +118,7 @@ impl<T> Core<T> {
     }
 }
 
-/// Returns `true` if asking again is of no use.
+/// Returns `true` if a retry is of no use.
 fn is_final(error: &RequestError) -> bool {
     matches!(error, RequestError::Refused { retry_after: None, .. })
 }

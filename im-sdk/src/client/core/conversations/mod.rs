@@ -1,4 +1,4 @@
-//! Marks of conversations: those of this application on their way to the back end, and those of others.
+//! Marks of conversations: the application's own on their way to the backend, and those set elsewhere.
 
 mod answers;
 mod page;
@@ -20,7 +20,7 @@ use crate::{
     proto::pb,
 };
 
-/// The one who asks, and waits for the answer.
+/// The origin of a request, to which its answer goes.
 #[derive(Debug)]
 pub(in crate::client) enum Requester<T> {
     ByApplication(T),
@@ -30,21 +30,22 @@ pub(in crate::client) enum Requester<T> {
     Changes(u64),
 }
 
-/// Marks that wait, and what is known of the user's changes.
+/// Waiting marks, and the known versions of the user's changes.
 #[derive(Debug, Default)]
 pub(super) struct Conversations {
     marks: Pending,
-    /// Whether some are sent and not answered.
+    /// Set while sent marks are not answered.
     marking: bool,
-    /// When the next ones may be sent.
+    /// The time at which the next marks may be sent.
     next_marks: Option<Instant>,
-    /// All changes up to this one are known. `None`: the application has not asked for its conversations.
+    /// The version up to which all changes are known. `None` until the application has requested its
+    /// conversations.
     version: Option<u64>,
-    /// Changes that are known beyond a gap.
+    /// The versions of known changes beyond a gap.
     ahead: BTreeSet<u64>,
-    /// Whether a request for changes is not answered.
+    /// Set while a request for changes is not answered.
     asking: bool,
-    /// When to ask.
+    /// The time of the next request for changes.
     ask_at: Option<Instant>,
 }
 
@@ -53,7 +54,7 @@ impl Conversations {
         Self { marks: Pending::load(&saved.marks), ..Self::default() }
     }
 
-    /// An earlier process may have left something to be sent.
+    /// Sends the marks that an earlier process or connection has left.
     pub(super) fn handle_connected(&mut self, now: Instant) {
         if !self.marks.is_empty() {
             self.next_marks.get_or_insert(now);
@@ -80,14 +81,14 @@ impl Conversations {
         self.next_marks = Some(now);
     }
 
-    /// Everything that was in the logs has come: time to ask for changes that were missed.
+    /// Handles the end of the first sync: requests changes that were missed.
     pub(super) fn handle_synced(&mut self, now: Instant) {
         if self.version.is_some() {
             self.ask_at = Some(now);
         }
     }
 
-    /// After a rollback no version can be trusted.
+    /// Handles a hint. After a rollback no version can be trusted.
     pub(super) fn handle_hint(&mut self, rolled_back: bool) {
         if rolled_back && self.version.is_some() {
             self.version = Some(0);
@@ -96,7 +97,7 @@ impl Conversations {
     }
 
     pub(super) fn handle_connection_lost(&mut self) {
-        // It is asked when the logs of the next connection are there.
+        // The request follows once the next connection has synced its logs.
         self.ask_at = None;
     }
 
@@ -117,13 +118,13 @@ impl Conversations {
         Ok(())
     }
 
-    /// The marks that were sent are settled.
+    /// Settles the sent marks.
     fn handle_marked(&mut self) {
         self.marking = false;
         self.marks.settle();
     }
 
-    /// The marks that were sent have no answer: they are sent again.
+    /// Takes back the sent marks, which have no answer, to send them again.
     fn take_back(&mut self, now: Instant) {
         self.marking = false;
         self.marks.take_back();
@@ -135,7 +136,7 @@ impl Conversations {
         let Some(known) = self.version.filter(|known| version > *known) else { return };
         if version > known + 1 {
             self.ahead.insert(version);
-            // One that took another way may just be late.
+            // The missing change may only be late, on another path.
             self.ask_at.get_or_insert(now + GAP);
             if self.ahead.len() > MAX_AHEAD {
                 self.ahead.pop_last();
@@ -160,12 +161,12 @@ impl Conversations {
 }
 
 impl<T> Core<T> {
-    /// The application asks. [`Core::poll_answered`] returns the answer.
+    /// Asks for the application. [`Core::poll_answered`] returns the answer.
     pub(in crate::client) fn handle_ask(&mut self, now: Instant, ticket: T, question: pb::request::Question) {
         self.ask(now, ticket, question);
     }
 
-    /// Handles a setting that the application changes in a conversation.
+    /// Handles a mark that the application sets.
     pub(in crate::client) fn handle_mark(
         &mut self,
         now: Instant,
@@ -178,7 +179,7 @@ impl<T> Core<T> {
         self.conversations.take(now, conversation, change)
     }
 
-    /// Returns when there will be a request to send.
+    /// Returns the time of the next request.
     pub(super) fn conversations_at(&self) -> Option<Instant> {
         if !matches!(self.phase, Phase::Connected(_)) {
             return None;
@@ -219,14 +220,14 @@ impl<T> Core<T> {
     }
 }
 
-/// Marks travel at most this often: a user who scrolls makes many.
+/// The shortest interval between requests with marks: a user who scrolls makes many.
 const MARK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// The delay after an attempt that failed.
+/// The delay after a failed attempt.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The time that a change may be late before the missing ones are asked for.
+/// The time that a change may be late before the missing ones are requested.
 const GAP: Duration = Duration::from_millis(300);
 
-/// The number of changes beyond a gap that are remembered; others are asked for.
+/// The most remembered changes beyond a gap. Others are requested.
 const MAX_AHEAD: usize = 64;

@@ -60,7 +60,7 @@ impl<T> Core<T> {
             unread_more: listed.unread_more,
             unread_seqs: listed.unread_seqs,
             unread_ids: listed.unread_ids.into_iter().filter_map(MessageId::from_u64).collect(),
-            // One that an earlier version sent tells of the listed ones alone.
+            // A backend of an earlier version counts only the listed ones.
             mentions: listed.mentions.max(u32::try_from(listed.mention_seqs.len()).unwrap_or(u32::MAX)),
             mention_seqs: listed.mention_seqs,
         }))

@@ -1,4 +1,4 @@
-//! The application's marks until a back end has taken them. They are in the device's store meanwhile.
+//! The application's marks until a backend has taken them. Meanwhile they are in the device's store.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +17,7 @@ use crate::{
 const FRAME_OVERHEAD: usize = 32;
 const MARK_OVERHEAD: usize = 4;
 
-/// Marks that wait, in the order in which they were made, and those that are sent and not answered.
+/// Waiting marks, in the order in which they were made, and sent marks without an answer.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     waiting: BTreeMap<Recipient, Vec<Mark>>,
@@ -30,15 +30,16 @@ pub(super) struct Pending {
 #[derive(Clone, Debug, PartialEq)]
 struct Mark {
     change: ConversationChange,
-    /// All of the user's changes up to this version were known when it was set.
+    /// The version up to which all of the user's changes were known when the mark was set.
     known: u64,
-    /// `None`: an earlier process has set it.
+    /// `None` if an earlier process has set it.
     set_at: Option<Instant>,
     set_at_ms: u64,
 }
 
 impl Mark {
-    /// Returns the age by the clock that says more: one stands still while a phone sleeps, the other may be set.
+    /// Returns the greater of two ages: the monotonic clock stands still while a phone sleeps, and the wall
+    /// clock may be set.
     fn age_ms(&self, now: Instant, unix_ms: u64) -> u64 {
         let monotonic = self.set_at.map_or(0, |set_at| now.saturating_duration_since(set_at).as_millis());
         let wall = unix_ms.saturating_sub(self.set_at_ms);
@@ -51,7 +52,7 @@ impl Mark {
 }
 
 impl Pending {
-    /// Loads the marks of an earlier process. Those that make no sense are passed over.
+    /// Loads the marks of an earlier process. Skips those that cannot be decoded.
     pub(super) fn load(saved: &[SavedMarks]) -> Self {
         let mut pending = Self::default();
         for saved in saved {
@@ -73,7 +74,7 @@ impl Pending {
         self.waiting.is_empty()
     }
 
-    /// Counts the conversations with marks that wait.
+    /// Returns the number of conversations with waiting marks.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }
@@ -82,7 +83,7 @@ impl Pending {
         self.waiting.contains_key(conversation)
     }
 
-    /// Takes a mark of the application.
+    /// Adds a mark of the application.
     pub(super) fn set(
         &mut self,
         now: Instant,
@@ -122,12 +123,12 @@ impl Pending {
         request
     }
 
-    /// The marks that were sent are settled.
+    /// Settles the sent marks.
     pub(super) fn settle(&mut self) {
         self.unsaved.extend(self.sent.drain(..).map(|(conversation, _)| conversation));
     }
 
-    /// The marks that were sent wait again; later ones replace them.
+    /// Lets the sent marks wait again. Later marks replace them.
     pub(super) fn take_back(&mut self) {
         for (conversation, mut marks) in std::mem::take(&mut self.sent) {
             let later = self.waiting.remove(&conversation).unwrap_or_default();
@@ -155,18 +156,18 @@ impl Pending {
         std::mem::take(&mut self.unsaved).into_iter().map(save).collect()
     }
 
-    /// The marks were not saved.
+    /// Notes that marks were not saved.
     pub(super) fn handle_not_saved(&mut self, marks: &[SavedMarks]) {
         self.unsaved.extend(marks.iter().filter_map(SavedMarks::conversation));
     }
 }
 
-/// Adds a later mark to earlier ones. Those that it replaces are dropped, so few are left.
+/// Adds a later mark to earlier ones. Those that it replaces are dropped, so few remain.
 fn add(marks: &mut Vec<Mark>, later: Mark) {
     for earlier in marks.iter_mut() {
         earlier.change = std::mem::take(&mut earlier.change).without(&later.change);
     }
-    // Those that never go back may travel with any.
+    // Marks that never go back may be merged with any.
     let mut change = later.change;
     for earlier in marks.iter_mut() {
         let (read, deleted) = (earlier.change.read.take(), earlier.change.deleted.take());

@@ -7,16 +7,16 @@ use std::{
 
 use crate::client::Log;
 
-/// The logs whose acknowledgements have to travel.
+/// The logs with acknowledgements to send.
 #[derive(Debug, Default)]
 pub(super) struct Acks {
     unsent: BTreeSet<Log>,
-    /// Sent on this connection. They may not have arrived.
+    /// Acknowledgements sent on this connection, which may not have arrived.
     sent: BTreeSet<Log>,
     connected: bool,
-    /// When to send.
+    /// The time of the next frame.
     at: Option<Instant>,
-    /// Whether to send now, whatever the time.
+    /// Set to send now, whatever the time.
     due: bool,
 }
 
@@ -37,7 +37,7 @@ impl Acks {
         self.unsent.insert(log);
     }
 
-    /// Sends the last ones again, soon: they may have been lost on the way.
+    /// Sends the last acknowledgements again, soon: they may have been lost.
     pub(super) fn repeat(&mut self, now: Instant) {
         self.unsent.append(&mut self.sent);
         if !self.unsent.is_empty() {
@@ -45,12 +45,12 @@ impl Acks {
         }
     }
 
-    /// Sends at once: the client closes.
+    /// Sends acknowledgements at once.
     pub(super) fn flush(&mut self) {
         self.due = true;
     }
 
-    /// Returns `true` if acknowledgements wait that could be sent.
+    /// Returns `true` if acknowledgements wait and there is a connection.
     pub(super) fn is_pending(&self) -> bool {
         self.connected && !self.unsent.is_empty()
     }
@@ -63,12 +63,12 @@ impl Acks {
         self.at.filter(|_| self.is_pending() && !self.due)
     }
 
-    /// Returns the next log to acknowledge, while it is time to.
+    /// Returns the next log to acknowledge, if acknowledgements are due.
     pub(super) fn peek(&self) -> Option<&Log> {
         self.unsent.first().filter(|_| self.due && self.connected)
     }
 
-    /// Notes that it was sent.
+    /// Notes that the acknowledgement of that log was sent.
     pub(super) fn pop(&mut self) {
         self.sent.extend(self.unsent.pop_first());
     }
@@ -80,5 +80,5 @@ impl Acks {
     }
 }
 
-/// Acknowledgements are collected for this long: one frame for a screen full of messages.
+/// The time over which acknowledgements are collected: one frame for a screen full of messages.
 pub(in crate::client::core) const INTERVAL: Duration = Duration::from_millis(100);

@@ -1,4 +1,4 @@
-//! A followed log: its entries once and in order.
+//! A followed log, whose entries are passed on once and in order.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -11,7 +11,7 @@ use crate::{
     proto::pb,
 };
 
-/// A place in a log, as it travels. An id of 0 is not known.
+/// A position in a log, as frames have it. An id of 0 is unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::client::core) struct Mark {
     pub(in crate::client::core) seq: u64,
@@ -23,7 +23,7 @@ impl Mark {
         Position { log, seq: self.seq, id: MessageId::from_u64(self.id) }
     }
 
-    /// Returns `true` if another message is known to stand at the same place.
+    /// Returns `true` if the two are known to be different messages at the same seq.
     pub(super) fn differs(self, other: Self) -> bool {
         self.seq == other.seq && self.id != 0 && other.id != 0 && self.id != other.id
     }
@@ -33,7 +33,7 @@ impl Mark {
     }
 }
 
-/// An entry of a log, as it came.
+/// An entry of a log, as received.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::client::core) struct Entry {
     pub(in crate::client::core) mark: Mark,
@@ -43,39 +43,40 @@ pub(in crate::client::core) struct Entry {
 /// Follows a log.
 #[derive(Debug, Default)]
 pub(super) struct LogFollower {
-    /// The last entry that was taken. `None`: nothing came but entries that do not fit anywhere.
+    /// The last entry that was taken. `None` if none came that could be taken.
     position: Option<Mark>,
-    /// The ids at the position and before it, newest first, to detect that the log was rolled back.
+    /// The ids at the position and before it, newest first, to detect a rollback of the log.
     recent: VecDeque<u64>,
     /// Entries beyond the next one.
     held: BTreeMap<u64, Entry>,
-    /// When the entries in between should have come.
+    /// The time by which the entries in between should have come.
     gap_until: Option<Instant>,
-    /// When it became clear that only a sync can help.
+    /// The time since when only a sync can help.
     needs_since: Option<Instant>,
     /// The seq that this connection's server was told last.
     pub(super) told: Option<u64>,
-    /// The highest entry that had come when the last sync began: a log that ended before it has been rolled back.
+    /// The highest entry when the last sync began. If the log's end is lower, the log was rolled back.
     seen: u64,
-    /// The place to ask from instead of the position.
+    /// An earlier position to sync from.
     back: Option<Rewind>,
-    /// The place where the last sync began, until its end comes: the server's word about that place may be lost.
+    /// The position from which the last sync asked, until it ends: the server's answer about that position may
+    /// be lost.
     unanswered: Option<Mark>,
-    /// The last acknowledged place since the last reset. Never beyond the position.
+    /// The last acknowledged position since the last reset, never beyond the present position.
     acked: Option<Mark>,
 }
 
-/// An earlier place to ask from.
+/// An earlier position to sync from.
 #[derive(Debug)]
 struct Rewind {
     from: Mark,
-    /// Whether another message came for that place.
+    /// Set if another message came with the seq of that position.
     contradicted: bool,
-    /// The places behind it that are still to be compared.
+    /// The seqs behind it that are still to be compared.
     compare: BTreeSet<u64>,
-    /// Whether a sync has asked from there.
+    /// Set once a sync has asked from there.
     asked: bool,
-    /// The number of syncs that may still be asked for because of it.
+    /// The number of syncs that may still be requested because of it.
     tries: u8,
 }
 
@@ -90,28 +91,28 @@ impl LogFollower {
         self.position
     }
 
-    /// Returns the position, 0 for a log that is not known.
+    /// Returns the position, or 0 for an unknown log.
     pub(super) fn mark(&self) -> Mark {
         self.position.unwrap_or_default()
     }
 
-    /// Returns the place that the next sync asks from, 0 for a log that is not known.
+    /// Returns the position that the next sync asks from, or 0 for an unknown log.
     pub(super) fn ask_from(&self) -> Mark {
-        // Asking from further back would send too much again, over a slow link for ever.
+        // Asking from further back would repeat too much, without an end over a slow link.
         let is_near = |begun: &Mark| self.mark().seq.saturating_sub(begun.seq) < MAX_RECENT as u64;
         let back = self.back.as_ref().map(|back| back.from);
         back.or(self.unanswered.filter(is_near)).unwrap_or_else(|| self.mark())
     }
 
-    /// Prepares for a log that was rolled back below the position and has grown beyond it: the next sync asks from the first
-    /// place that is remembered, and the entries that come are compared.
+    /// Prepares for a log that was rolled back below the position and has grown beyond it since: the next sync asks from the
+    /// first remembered position, and the received entries are compared.
     pub(super) fn go_back(&mut self) {
         if self.back.is_none() {
             self.compare_all(MAX_TRIES);
         }
     }
 
-    /// Returns `true` if known entries are of use.
+    /// Returns `true` if entries that are known already are of use, to compare them.
     pub(super) fn is_comparing(&self) -> bool {
         self.back.as_ref().is_some_and(|back| back.asked)
     }
@@ -127,7 +128,7 @@ impl LogFollower {
         self.held.len()
     }
 
-    /// Returns when to ask for a sync on behalf of this log.
+    /// Returns the time at which this log wants a sync.
     pub(super) fn wants_sync_at(&self) -> Option<Instant> {
         [self.gap_until, self.needs_since].into_iter().flatten().min()
     }
@@ -141,7 +142,7 @@ impl LogFollower {
         self.needs_since.get_or_insert(now);
     }
 
-    /// Begins a sync, which covers everything that is missing by now.
+    /// Begins a sync, which covers all entries that are missing now.
     pub(super) fn begin_sync(&mut self) {
         let mark = self.mark();
         self.needs_since = None;
@@ -154,7 +155,7 @@ impl LogFollower {
         self.seen = self.held.last_key_value().map_or(mark.seq, |(seq, _)| mark.seq.max(*seq));
     }
 
-    /// Puts the entries that can be taken now into `taken`, in order. Returns `true` if the entry was known before.
+    /// Adds the entries that can be taken now to `taken`, in order. Returns `true` if the entry was known before.
     pub(super) fn handle_entry(
         &mut self,
         now: Instant,
@@ -175,11 +176,11 @@ impl LogFollower {
         false
     }
 
-    /// Goes on at another place. Returns `false` if it is there already.
+    /// Continues at another position. Returns `false` if nothing changes.
     pub(super) fn handle_reset(&mut self, now: Instant, mark: Mark, reason: ResetReason) -> bool {
         let contradicted = self.back.as_ref().is_some_and(|back| back.contradicted);
         let has_it = self.position.is_some_and(|position| mark.seq <= position.seq);
-        // The sync asked from further back than the log reaches, and nothing is missing.
+        // The sync asked from before the beginning of the log, and nothing is missing.
         let needless = has_it && reason == ResetReason::Trimmed && !contradicted;
         if needless && let Some(back) = &mut self.back {
             back.compare.retain(|seq| *seq > mark.seq);
@@ -212,17 +213,18 @@ impl LogFollower {
         self.gap_until = (!self.held.is_empty()).then(|| now + HOLD);
     }
 
-    /// The server tells the end of the log when the sync began.
+    /// Handles the end of the log, as the server saw it when the sync began.
     pub(super) fn handle_end(&mut self, now: Instant, end: Mark) {
         let mark = self.mark();
         self.unanswered = None;
         self.end_going_back(now);
         let rolled_back = self.told.is_some() && end.seq < self.seen;
         if rolled_back {
-            // The held entries may be of the lost branch. Once only: the next sync has less to go by.
+            // The held entries may be of the lost branch. They are dropped once only: the next sync has less
+            // to go by.
             self.held.clear();
             self.gap_until = None;
-            // By the next sync the log may have grown to the position, and beyond.
+            // Until the next sync the log may have grown to the position, and beyond.
             if let Some(lost) = self.recent(end.seq + 1) {
                 self.contradict(lost);
             }
@@ -232,7 +234,8 @@ impl LogFollower {
         }
     }
 
-    /// Notes that the log has another message at a known place, or none. The server says so when it is asked from there.
+    /// Notes that the log has another message at a known seq, or none. The server confirms that when a sync asks from
+    /// there.
     fn contradict(&mut self, known: Mark) {
         let is_first = |back: &Rewind| !back.contradicted || known.seq < back.from.seq;
         if self.back.as_ref().is_none_or(is_first) {
@@ -242,7 +245,7 @@ impl LogFollower {
         }
     }
 
-    /// The answer to asking from an earlier place has come, or was lost on the way.
+    /// Handles the answer to a sync from an earlier position, which may also have been lost.
     fn end_going_back(&mut self, now: Instant) {
         let Some(back) = self.back.take_if(|back| back.asked) else { return };
         let tries = back.tries - 1;
@@ -259,7 +262,7 @@ impl LogFollower {
         }
     }
 
-    /// Notes that the application has dealt with everything up to a place. Returns `true` if that is news.
+    /// Notes an acknowledgement of the application. Returns `true` if it is new.
     pub(super) fn handle_ack(&mut self, mark: Mark) -> bool {
         let ahead = self.acked.is_none_or(|acked| acked.seq < mark.seq);
         let has_come = self.position.is_some_and(|position| mark.seq <= position.seq);
@@ -275,7 +278,7 @@ impl LogFollower {
         self.acked
     }
 
-    /// The connection is lost: the next one begins with a sync.
+    /// Handles the loss of the connection. The next one begins with a sync.
     pub(super) fn handle_connection_lost(&mut self) {
         self.held.clear();
         self.unanswered = None;
@@ -295,12 +298,12 @@ impl LogFollower {
                     back.compare.remove(&mark.seq);
                 }
             }
-            // Too old to compare: a server has no reason to send it.
+            // The entry is too old to compare, and no server has a reason to send it.
             None => self.need_sync(now),
         }
     }
 
-    /// Returns the entry at an earlier place, if that is remembered.
+    /// Returns the position with an earlier seq, if its id is remembered.
     fn recent(&self, seq: u64) -> Option<Mark> {
         let back = usize::try_from(self.mark().seq.checked_sub(seq)?).ok()?;
         Some(Mark { seq, id: *self.recent.get(back)? })
@@ -319,7 +322,7 @@ impl LogFollower {
             self.held.insert(entry.mark.seq, entry);
         }
         if !room || self.held.len() > MAX_HELD {
-            // The highest is dropped: it is needed last. A sync brings it.
+            // Drops the highest entry, which is needed last. A sync brings it.
             self.held.pop_last();
             self.need_sync(now);
         }
@@ -338,16 +341,15 @@ impl LogFollower {
     }
 }
 
-/// The time that a gap may last. Two back ends may publish neighbouring entries in the other order; then the missing one is a
-/// few milliseconds behind.
+/// The time that a gap may last. If two backends publish neighbouring entries in the other order, the missing one is a few
+/// milliseconds late.
 pub(in crate::client::core) const HOLD: Duration = Duration::from_millis(200);
 
-/// The number of entries of one log that are held. A gap of two back ends' making is a few entries wide, whatever is larger is
-/// sent by a sync again.
+/// The most held entries of one log. A gap made by two backends is a few entries wide; a sync closes larger ones.
 pub(in crate::client::core) const MAX_HELD: usize = 64;
 
-/// The number of syncs that are asked for because a log may be another one: a server sends pages, and a bus may lose some.
+/// The most syncs that are requested because the log may have changed: a server sends pages, and the bus may lose some.
 const MAX_TRIES: u8 = 20;
 
-/// The number of ids of a log that are remembered: more than come between a failover and the hint that follows it, in most logs.
+/// The number of remembered ids of a log: in most logs, more than come between a failover and the hint that follows it.
 const MAX_RECENT: usize = 256;

@@ -1,4 +1,4 @@
-//! Frames with cursors, as many as fit.
+//! Frames with as many cursors as fit.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use super::{Logs, follower::LogFollower};
 use crate::{client::Log, proto::pb};
 
 impl Logs {
-    /// Returns the cursors for a `Hello` with room for so many bytes, the inbox first.
+    /// Returns the cursors for a `Hello` with room for this many bytes, the inbox first.
     pub(in crate::client::core) fn hello(&mut self, room: usize) -> Vec<pb::Cursor> {
         let mut cursors = Cursors::new(room);
         for (log, follower) in &mut self.followers {
@@ -28,18 +28,18 @@ impl Logs {
         rng: &mut StdRng,
         room: usize,
     ) -> Option<pb::frame::Body> {
-        // The gap may have closed since it was due.
+        // The gap may have closed since the sync was scheduled.
         if std::mem::take(&mut self.due) && self.sync_at().is_some_and(|at| at <= now) {
             let wanted = self.wanted_at().is_some_and(|at| at <= now);
             self.syncing.begin(now, rng, wanted);
-            // The reasons for a sync are reasons to think that acknowledgements were lost as well.
+            // Whatever is a reason for a sync may have lost acknowledgements as well.
             self.acks.repeat(now);
             return Some(pb::frame::Body::Sync(pb::Sync { cursors: self.sync(room) }));
         }
         self.ack(now, room).map(pb::frame::Body::Ack)
     }
 
-    /// Returns all cursors that fit, those of logs that are out of sync first.
+    /// Returns all cursors that fit, first those of logs that are out of sync.
     fn sync(&mut self, room: usize) -> Vec<pb::Cursor> {
         let mut cursors = Cursors::new(room);
         let out_of_sync = std::mem::take(&mut self.out_of_sync);
@@ -50,7 +50,7 @@ impl Logs {
             if cursors.push(follower.ask_from().cursor(&log)) {
                 follower.begin_sync();
             } else {
-                // The server takes it for a log that is new here, which must not count.
+                // The server takes this log for a new one, so its answer must not count.
                 follower.told = None;
             }
             self.note(&log);
@@ -97,5 +97,5 @@ impl Cursors {
     }
 }
 
-/// Tag and length of a frame's body.
+/// The bytes of a frame's tag and length.
 const FRAME_OVERHEAD: usize = 16;

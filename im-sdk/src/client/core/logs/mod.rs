@@ -1,4 +1,4 @@
-//! The logs that this device follows: every entry once and in order, or an explicit reset.
+//! The logs that this device follows: each entry once and in order, or an explicit reset.
 //!
 //! ```text
 //!            next one                     +-----------+
@@ -46,15 +46,15 @@ pub(super) struct Logs {
     /// The logs that want a sync, now or soon, or hold entries.
     out_of_sync: BTreeSet<Log>,
     syncing: Syncing,
-    /// Whether it is time to ask for a sync.
+    /// Set when it is time to request a sync.
     due: bool,
     acks: Acks,
-    /// The logs whose acknowledged cursor is not saved.
+    /// The logs with an unsaved acknowledged cursor.
     unsaved: BTreeSet<Log>,
-    /// The logs that are not followed any more, whose cursors are still in the store.
+    /// The logs that are not followed any more, with cursors that are still in the store.
     left: BTreeSet<Log>,
     repeated: u64,
-    /// Whether everything has come on this connection that was there at its beginning.
+    /// Set once all entries have come that existed when this connection began.
     up_to_date: bool,
 }
 
@@ -77,7 +77,7 @@ impl Logs {
         }
     }
 
-    /// Counts the entries that came although they were known.
+    /// Returns the number of entries that were known already.
     pub(super) fn repeated(&self) -> u64 {
         self.repeated
     }
@@ -96,7 +96,7 @@ impl Logs {
     pub(super) fn handle_connected(&mut self, now: Instant, rng: &mut StdRng) {
         self.syncing.handle_connected(now, rng);
         self.acks.handle_connected(now);
-        // The logs that `Hello` had no room for.
+        // The logs that did not fit into `Hello`.
         for (log, follower) in self.followers.iter_mut().filter(|(_, follower)| follower.told.is_none()) {
             follower.need_sync(now);
             self.out_of_sync.insert(log.clone());
@@ -145,7 +145,7 @@ impl Logs {
         let Some(follower) = self.follow(log) else { return Vec::new() };
         let unasked = follower.told.is_none() && follower.position().is_some();
         if reason == ResetReason::New && unasked {
-            // The server takes the log for a new one, because it was not told the cursor. The next sync tells it.
+            // The server was not told the cursor and takes the log for a new one. The next sync tells it.
             if follower.mark().seq != mark.seq || follower.mark().differs(mark) {
                 follower.need_sync(now);
             }
@@ -158,7 +158,7 @@ impl Logs {
         follower.take_held(now, &mut taken);
         self.note(log);
         if begins {
-            // A user who is added to many channels, one after the other, asks for each of them.
+            // A user who is added to many channels, one after the other, needs a sync for each.
             self.syncing.handle_progress(now);
         }
         let mut changes: Vec<Change> =
@@ -169,13 +169,13 @@ impl Logs {
 
     /// Stops following a channel. If entries of it come later, following begins anew.
     fn leave(&mut self, now: Instant, log: &Log, mark: Mark) -> Vec<Change> {
-        // An inbox cannot be left.
+        // The inbox cannot be left.
         if *log == Log::Inbox {
             return Vec::new();
         }
         let known = self.followers.remove(log).is_some_and(|follower| follower.position().is_some());
         self.out_of_sync.remove(log);
-        // A log of which only entries came that did not fit was never followed.
+        // A log of which no entry could be taken was never followed.
         if !known {
             return Vec::new();
         }
@@ -185,8 +185,8 @@ impl Logs {
         vec![Change::Reset(log.clone(), mark, ResetReason::Left)]
     }
 
-    /// Notes that the server has sent everything that was there when the sync began. Returns `true` if nothing is missing any more, for the
-    /// first time on this connection.
+    /// Handles the end of a sync, or with `more` of a page of it. Returns `true` if nothing is missing any more, for the first
+    /// time on this connection.
     pub(super) fn handle_sync_done(
         &mut self,
         now: Instant,
@@ -195,7 +195,7 @@ impl Logs {
         more: bool,
     ) -> bool {
         if more {
-            // Other pages follow.
+            // Further pages follow.
             self.syncing.handle_activity(now);
         } else {
             self.syncing.handle_done(now, rng);
@@ -226,7 +226,7 @@ impl Logs {
         self.syncing.handle_hint(now, rng, within);
     }
 
-    /// The application has dealt with everything up to a position.
+    /// Handles an acknowledgement of the application.
     pub(super) fn handle_ack(&mut self, now: Instant, position: Position) {
         let mark = Mark { seq: position.seq, id: position.id.map_or(0, |id| id.as_u64()) };
         let Some(follower) = self.followers.get_mut(&position.log) else { return };
@@ -241,7 +241,7 @@ impl Logs {
         self.acks.flush();
     }
 
-    /// Returns `true` if acknowledgements wait that could be sent.
+    /// Returns `true` if acknowledgements wait and there is a connection.
     pub(super) fn has_unsent_acks(&self) -> bool {
         self.acks.is_pending()
     }
@@ -270,7 +270,7 @@ impl Logs {
             .collect()
     }
 
-    /// Returns the channels whose cursors are to be forgotten. They count as saved. To be called before [`Logs::poll_save`].
+    /// Returns the channels whose cursors are to be forgotten. They count as saved. Call this before [`Logs::poll_save`].
     pub(super) fn poll_left(&mut self) -> Vec<String> {
         // A cursor that is saved now replaces the old one.
         let left = std::mem::take(&mut self.left);
@@ -281,7 +281,7 @@ impl Logs {
         !self.unsaved.is_empty() || !self.left.is_empty()
     }
 
-    /// The cursors were not saved.
+    /// Notes that cursors were not saved.
     pub(super) fn handle_not_saved(&mut self, cursors: &[SavedCursor], left: &[String]) {
         self.left.extend(left.iter().filter_map(|name| Log::parse(name).ok()));
         self.unsaved.extend(cursors.iter().filter_map(|cursor| Log::parse(&cursor.channel).ok()));
@@ -291,7 +291,7 @@ impl Logs {
         self.syncing.due_at(self.wanted_at())
     }
 
-    /// Returns when a log wants a sync.
+    /// Returns the time at which a log wants a sync.
     fn wanted_at(&self) -> Option<Instant> {
         self.out_of_sync.iter().filter_map(|log| self.followers.get(log)?.wants_sync_at()).min()
     }
@@ -303,7 +303,7 @@ impl Logs {
         taken.into_iter().map(|entry| Change::Entry(log.clone(), entry)).collect()
     }
 
-    /// Returns the log, known or new; `None` when there are too many.
+    /// Returns the follower of a log, known or new, or `None` if there are too many.
     fn follow(&mut self, log: &Log) -> Option<&mut LogFollower> {
         if !self.followers.contains_key(log) {
             if self.followers.len() >= MAX_LOGS {
@@ -330,8 +330,8 @@ impl Logs {
     }
 }
 
-/// A user in more groups than this follows those that came first. What a log takes here is some hundred bytes.
+/// The most followed logs, at some hundred bytes each. A user in more groups follows those that came first.
 const MAX_LOGS: usize = 4096;
 
-/// The number of entries that are held in all, which bounds what gaps in many logs can take at once.
+/// The most held entries of all logs, which bounds the memory for gaps in many logs at once.
 const MAX_HELD_IN_ALL: usize = 1024;

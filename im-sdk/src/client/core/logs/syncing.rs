@@ -1,7 +1,7 @@
 //! The pace of syncs: one at a time, and never in a loop.
 //!
-//! Syncs without a reason of this device's own, such as hints, which are for all devices of a server, mostly bring nothing, and
-//! then they get rarer. That must not hold up a log of which something is known to be missing, so the two are paced apart.
+//! Hints are for all devices of a server. Like routine checks, they mostly bring nothing, and then such syncs become rarer.
+//! They must not delay a log that is known to miss entries, so the two kinds have separate paces.
 
 use std::time::{Duration, Instant};
 
@@ -9,41 +9,41 @@ use rand::rngs::StdRng;
 
 use crate::client::core::backoff::random_within;
 
-/// The timers of syncs. What is asked for is [`super::Logs`]' business.
+/// The timers of syncs. The contents are up to [`super::Logs`].
 #[derive(Debug)]
 pub(super) struct Syncing {
-    /// About how often to check without any reason.
+    /// The approximate interval of checks without any reason.
     every: Duration,
-    /// The sync that was asked for and is not answered.
+    /// The requested sync that is not answered.
     outstanding: Option<SyncInFlight>,
     /// The pace of syncs that a log wants.
     wanted: Pace,
     /// The pace of hints and checks.
     routine: Pace,
-    /// When to ask again because one that a log wanted was lost.
+    /// The time to repeat a lost sync that a log wanted.
     again_at: Option<Instant>,
-    /// When to check without any reason. `None`: there is no connection.
+    /// The time of the next check without any reason. `None` without a connection.
     check_at: Option<Instant>,
-    /// When to ask because the server said so, or because one without another reason was lost.
+    /// The time of a sync after a hint of the server, or after a lost sync without another reason.
     hint_at: Option<Instant>,
-    /// While nothing is read, silence says nothing about the server.
+    /// Set while the driver reads. While it does not, silence says nothing about the server.
     reading: bool,
 }
 
 #[derive(Debug)]
 struct SyncInFlight {
     since: Instant,
-    /// When an answer to it came last.
+    /// The time of the last part of its answer.
     heard: Instant,
     has_progress: bool,
-    /// Whether a log wanted it.
+    /// Set if a log wanted it.
     wanted: bool,
 }
 
 /// A pace that slows down while syncs bring nothing.
 #[derive(Debug, Default)]
 struct Pace {
-    /// When the next one may follow, after those that brought nothing.
+    /// The earliest time of the next sync, after those that brought nothing.
     not_before: Option<Instant>,
     /// The number of syncs in a row that brought nothing.
     in_vain: u32,
@@ -87,12 +87,12 @@ impl Syncing {
         }
     }
 
-    /// A connection is there, and its `Hello` began a sync.
+    /// Handles a new connection, whose `Hello` began a sync.
     pub(super) fn handle_connected(&mut self, now: Instant, rng: &mut StdRng) {
-        // Reconnecting has a backoff of its own.
+        // Reconnecting has its own backoff.
         self.reset_pace();
         self.begin(now, rng, false);
-        // A device that is up to date gets nothing, and is not slowed down for that.
+        // A device that is up to date gets nothing, and must not be slowed down for that.
         self.handle_progress(now);
     }
 
@@ -108,14 +108,14 @@ impl Syncing {
         self.handle_activity(now);
     }
 
-    /// The server is at work on the sync.
+    /// Notes that the server is working on the sync.
     pub(super) fn handle_activity(&mut self, now: Instant) {
         if let Some(outstanding) = &mut self.outstanding {
             outstanding.heard = now;
         }
     }
 
-    /// The sync has brought something.
+    /// Notes that the sync has brought something.
     pub(super) fn handle_progress(&mut self, now: Instant) {
         self.handle_activity(now);
         if let Some(outstanding) = &mut self.outstanding {
@@ -144,7 +144,7 @@ impl Syncing {
         }
     }
 
-    /// Returns when the next sync is due, given when some log wants one.
+    /// Returns the time of the next sync. `wanted` is the time at which a log wants one.
     pub(super) fn due_at(&self, wanted: Option<Instant>) -> Option<Instant> {
         if self.outstanding.is_some() || !self.reading {
             return None;
@@ -159,12 +159,12 @@ impl Syncing {
         Some(self.wanted.allow(at))
     }
 
-    /// Returns when the outstanding sync counts as lost.
+    /// Returns the time at which the outstanding sync counts as lost.
     pub(super) fn lost_at(&self) -> Option<Instant> {
         self.outstanding.as_ref().filter(|_| self.reading).map(SyncInFlight::lost_at)
     }
 
-    /// A sync is asked for; `wanted`: a log wants it.
+    /// Begins a sync. `wanted` means that a log wants it.
     pub(super) fn begin(&mut self, now: Instant, rng: &mut StdRng, wanted: bool) {
         self.wanted.forget_what_is_long_ago(now);
         self.routine.forget_what_is_long_ago(now);
@@ -191,10 +191,10 @@ impl Syncing {
     }
 }
 
-/// A sync of which nothing was heard for this long is lost.
+/// The time without an answer after which a sync counts as lost.
 pub(super) const SILENCE: Duration = Duration::from_secs(10);
 
-/// A sync that takes longer than this in all is lost: what is heard may be other entries.
+/// The total time after which a sync counts as lost: other entries may have looked like its answer.
 pub(super) const LONGEST: Duration = Duration::from_secs(60);
 
 /// The ceiling of the delay after a sync that brought nothing. Each further one doubles it.

@@ -6,7 +6,7 @@ use crate::{
     proto::pb::{self, request::Question},
 };
 
-/// Returns where the next page begins, in the direction that was asked for. `next` is 0 where an older back end did not say
+/// Returns the range of the next page, in the requested direction. `next` is 0 from an older backend, which does not report
 /// it.
 pub(in crate::client::core) fn next(
     asked: &pb::HistoryRequest,
@@ -41,7 +41,7 @@ pub(in crate::client::core) fn history(
         pb::HistoryRequest { conversation, limit, since_ms, until_ms, kinds, messages, ..Default::default() };
     match query.start {
         HistoryStart::Range(HistoryRange::Newest) => {}
-        // Nothing is before the first one, and 0 would mean the newest.
+        // There is nothing before the first entry, and 0 would mean the newest.
         HistoryStart::Range(HistoryRange::Before(seq)) => asked.before = seq.max(1),
         HistoryStart::Range(HistoryRange::After(seq)) => asked.after = Some(seq),
         HistoryStart::BeforeMessage(id) => asked.before_id = id.as_u64(),

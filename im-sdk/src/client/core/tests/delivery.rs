@@ -4,6 +4,7 @@
 
 mod application;
 mod backend;
+mod vectors;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

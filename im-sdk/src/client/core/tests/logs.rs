@@ -7,8 +7,8 @@ mod syncs;
 use super::*;
 use crate::{
     client::{
+        ReceivedMessage,
         core::logs::{ACK_INTERVAL, HOLD, MAX_HELD},
-        event::ReceivedMessage,
     },
     id::MessageId,
 };

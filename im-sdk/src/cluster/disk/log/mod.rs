@@ -3,6 +3,7 @@
 //! One thread writes, and everything that queued while it wrote reaches the disk with one `fsync`.
 //! Readers see committed data and never wait for it.
 
+mod ack_writer;
 mod acks;
 mod clock;
 pub(in crate::cluster) mod open;

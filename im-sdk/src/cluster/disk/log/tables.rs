@@ -2,7 +2,7 @@
 
 use redb::{Database, Table, TableDefinition};
 
-use super::{acks::ACKS, clock::CLOCK, tally::WRITERS};
+use super::clock::CLOCK;
 use crate::{
     cluster::{
         disk::{conversations, last_seen, members},
@@ -26,6 +26,16 @@ pub(super) type StoredRecord = (u64, [u8; 16], u64, u64, u64);
 
 pub(super) type Entries<'a> = Table<'a, (u64, u64), (u64, &'static [u8])>;
 pub(super) type Records<'a> = Table<'a, (u64, &'static str), StoredRecord>;
+
+/// User and member -> seq, and the time at which it was recorded (Unix, milliseconds).
+pub(super) const ACKS: TableDefinition<(&str, &str), (u64, u64)> = TableDefinition::new("acks");
+
+pub(super) type Acks<'a> = Table<'a, (&'static str, &'static str), (u64, u64)>;
+
+/// Log and seq -> the writer of an entry that a device published, and its cost.
+pub(super) const WRITERS: TableDefinition<(u64, u64), (&str, u64)> = TableDefinition::new("writers");
+
+pub(super) type Writers<'a> = Table<'a, (u64, u64), (&'static str, u64)>;
 
 /// A log as stored in [`LOGS`].
 #[derive(Clone, Copy, Debug)]

@@ -2,18 +2,13 @@
 
 use std::collections::{HashMap, hash_map};
 
-use redb::{ReadableTable, Table, TableDefinition};
+use redb::ReadableTable;
 
-use super::tables::{Entries, Log, message_id};
+use super::tables::{Entries, Log, Writers, message_id};
 use crate::{
     cluster::quota::{ENTRY_OVERHEAD, LogHead, OldEntry, Usage},
     id::UserId,
 };
-
-/// Log and seq -> the writer of an entry that a device published, and its cost.
-pub(super) const WRITERS: TableDefinition<(u64, u64), (&str, u64)> = TableDefinition::new("writers");
-
-pub(super) type Writers<'a> = Table<'a, (u64, u64), (&'static str, u64)>;
 
 /// The maximum number of logs with a known tally. Beyond, all are forgotten and counted again.
 const MAX_TALLIES: usize = 4_096;

@@ -107,7 +107,7 @@ async fn logs_that_nobody_uses_keep_nothing_that_is_too_old() {
     let transaction = log.database.begin_read().unwrap();
     let kept = transaction.open_table(tables::ENTRIES).unwrap().len().unwrap();
     assert!(kept < 1_000, "{kept} entries");
-    assert_eq!(transaction.open_table(tally::WRITERS).unwrap().len().unwrap(), kept);
+    assert_eq!(transaction.open_table(tables::WRITERS).unwrap().len().unwrap(), kept);
 }
 
 #[test]

@@ -7,10 +7,13 @@ use redb::{Database, Durability, ReadableTable, ReadableTableMetadata, Table, Wr
 use tokio::sync::oneshot;
 
 use super::{
-    acks::{self, ACKS, AckWriter, Acks},
+    ack_writer::{self, AckWriter},
     clock::{CLOCK, FileClock},
-    tables::{ENTRIES, Entries, LOGS, Log, RECORDS, Records, load_record, store_record},
-    tally::{DiskEnd, Tallies, WRITERS, Writers, remove_until},
+    tables::{
+        ACKS, Acks, ENTRIES, Entries, LOGS, Log, RECORDS, Records, WRITERS, Writers, load_record,
+        store_record,
+    },
+    tally::{DiskEnd, Tallies, remove_until},
     trim::{self, Sweep},
 };
 use crate::{
@@ -231,7 +234,7 @@ impl<'a, 't> Tables<'a, 't> {
                 return notes.collect::<Result<_, _>>().map(Applied::Noted);
             }
             Job::Trim { logs, oldest, .. } => logs.iter().try_for_each(|log| self.trim(log, *oldest))?,
-            Job::LowerAck { ack, .. } => acks::lower(&mut self.acks, ack)?,
+            Job::LowerAck { ack, .. } => ack_writer::lower(&mut self.acks, ack)?,
             Job::Replace { replacement, .. } => return self.replace(replacement).map(Applied::Replaced),
         }
         Ok(Applied::Done)
@@ -414,7 +417,7 @@ impl<'a, 't> Tables<'a, 't> {
 /// Returns the furthest acknowledgement of an inbox by a device of its owner.
 fn acknowledged(acks: &Acks<'_>, log: &LogId, oldest_ms: u64) -> Result<Option<u64>, redb::Error> {
     match log {
-        LogId::Inbox(owner) => acks::furthest(acks, owner, oldest_ms),
+        LogId::Inbox(owner) => ack_writer::furthest(acks, owner, oldest_ms),
         LogId::Channel(_) => Ok(None),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use async_trait::async_trait;
 use redis::Cmd;
 
-use super::{RedisLog, append::MAX_TTL, quota::inbox_member, read::unavailable};
+use super::{MAX_TTL, RedisLog, quota::inbox_member, unavailable};
 use crate::{
     cluster::{
         log_id::LogId,

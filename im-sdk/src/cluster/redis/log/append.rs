@@ -1,20 +1,18 @@
 //! Appends to logs in Redis.
 
-use std::{
-    sync::{Arc, LazyLock},
-    time::Duration,
-};
+use std::sync::{Arc, LazyLock};
 
 use futures_util::future::join_all;
 use redis::{Cmd, RedisError, ServerErrorKind, Value};
 use tokio::time::Instant;
 
 use super::{
-    RedisLog,
+    MAX_TTL, RedisLog,
     append_path::PipelinedPath,
     idempotency::{deduplicate, remember},
+    parse_seq,
     quota::{self, Bounds},
-    read::unavailable,
+    unavailable,
 };
 use crate::{
     cluster::{
@@ -42,9 +40,6 @@ const HARD_GROWTH_LIMIT: u64 = GROWTH_LIMIT + 1;
 
 /// The usual size of a command beside the payload.
 const COMMAND_BYTES: usize = 256;
-
-/// The longest lifetime of a record: a century. Redis refuses much longer ones.
-pub(super) const MAX_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// The result of an attempt; `None` if Redis does not know the script, so that nothing was done.
 type Attempt = Option<Result<Appended, LogError>>;
@@ -426,11 +421,6 @@ fn plain_answer(entry: &NewEntry, answer: Value) -> Result<Appended, LogError> {
     let id: String = redis::from_redis_value(answer).map_err(unreadable)?;
     let seq = parse_seq(&id).ok_or_else(unexpected_reply)?;
     Ok(Appended { seq, message_id: entry.message_id, repeated: false })
-}
-
-/// Returns the seq in a stream id.
-pub(super) fn parse_seq(id: &str) -> Option<u64> {
-    id.strip_prefix("0-")?.parse().ok()
 }
 
 fn failed(error: SendError) -> LogError {

@@ -12,7 +12,6 @@ mod persisted_inboxes;
 mod quota;
 mod read;
 mod read_pool;
-mod replicated;
 mod transient;
 mod trim;
 
@@ -32,11 +31,18 @@ use crate::{
         log_id::LogId,
         names::Names,
         quota::Cutoffs,
-        traits::{Appended, DedupKey, LogBounds, LogEnds, LogError, LogStore, NewEntry, Page, ReadLimit},
+        redis::RequestError,
+        traits::{
+            Appended, DedupKey, LogBounds, LogEnds, LogError, LogStore, NewEntry, Page, ReadLimit,
+            log_error::Cause,
+        },
         trim_clock::TrimClock,
     },
     id::MessageId,
 };
+
+/// The longest lifetime of a record: a century. Redis refuses much longer ones.
+const MAX_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// Logs in a single Redis or a Redis Cluster.
 ///
@@ -144,4 +150,13 @@ impl LogStore for RedisLog {
     async fn ends(&self, logs: &[LogId]) -> Result<Vec<LogEnds>, LogError> {
         self.find_ends(logs).await
     }
+}
+
+/// Returns the seq in a stream id.
+fn parse_seq(id: &str) -> Option<u64> {
+    id.strip_prefix("0-")?.parse().ok()
+}
+
+fn unavailable(action: &'static str) -> impl FnOnce(RequestError) -> LogError {
+    move |source| LogError::Unavailable { action, source: Cause::from(source) }
 }

@@ -20,7 +20,7 @@
 use std::sync::LazyLock;
 
 use super::{
-    append::MAX_TTL,
+    MAX_TTL,
     idempotency::{deduplicate, remember},
 };
 use crate::cluster::{

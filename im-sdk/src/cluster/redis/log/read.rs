@@ -6,16 +6,13 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 use redis::{Cmd, Value};
 
-use super::{
-    RedisLog,
-    append::{MAX_TTL, parse_seq},
-};
+use super::{MAX_TTL, RedisLog, parse_seq, unavailable};
 use crate::{
     cluster::{
         log_id::LogId,
-        redis::{RequestError, Script, ScriptForm, is_of_unknown_script},
+        redis::{Script, ScriptForm, is_of_unknown_script},
         time::milliseconds,
-        traits::{Entry, LogEnds, LogError, Page, ReadLimit, log::Cause},
+        traits::{Entry, LogEnds, LogError, Page, ReadLimit},
     },
     id::MessageId,
 };
@@ -328,10 +325,6 @@ fn text(value: Value) -> Option<String> {
 
 fn malformed(what: &'static str, place: &str) -> LogError {
     LogError::Malformed { what, place: place.into() }
-}
-
-pub(super) fn unavailable(action: &'static str) -> impl FnOnce(RequestError) -> LogError {
-    move |source| LogError::Unavailable { action, source: Cause::from(source) }
 }
 
 /// `KEYS`: log. Returns the stream's last id, the first entry's id, and the message id in it. The

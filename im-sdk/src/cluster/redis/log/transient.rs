@@ -3,9 +3,9 @@
 use std::sync::LazyLock;
 
 use super::{
-    RedisLog,
-    append::{MAX_TTL, unexpected_reply, unreadable},
-    read::unavailable,
+    MAX_TTL, RedisLog,
+    append::{unexpected_reply, unreadable},
+    unavailable,
 };
 use crate::{
     cluster::{

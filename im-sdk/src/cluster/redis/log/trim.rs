@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use super::{
     RedisLog,
     quota::{self, Bounds},
-    read::unavailable,
+    unavailable,
 };
 use crate::cluster::{
     log_id::LogId,

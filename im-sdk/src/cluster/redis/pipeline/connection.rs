@@ -22,7 +22,7 @@ use super::Shared;
 use crate::cluster::{
     config::ClusterConfig,
     redis::{
-        connection::connection_info,
+        discovery::connection_info,
         resp::{Commands, Malformed, Reply, first},
     },
 };

@@ -35,8 +35,7 @@ use tokio::{
 
 use self::{opener::Opener, task::Task};
 use super::{
-    connection::RequestError,
-    error_context::RedisAddress,
+    error_context::{RedisAddress, RequestError},
     no_retry::SendError,
     resp::{Commands, Replies},
 };

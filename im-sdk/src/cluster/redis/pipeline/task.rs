@@ -15,7 +15,7 @@ use super::{
     not_done,
     opener::Opener,
 };
-use crate::cluster::redis::{connection::RequestError, resp::Commands};
+use crate::cluster::redis::{error_context::RequestError, resp::Commands};
 
 /// The limits of a pipeline, in commands and bytes. Redis processes as much in a few milliseconds.
 const BATCH: usize = 512;

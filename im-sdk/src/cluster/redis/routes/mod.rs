@@ -15,7 +15,8 @@ use tokio::sync::OnceCell;
 
 use self::cache::RouteCache;
 use super::{
-    connection::{Redis, RequestError, Script},
+    connection::{Redis, Script},
+    error_context::RequestError,
     resp::{Commands, Reply},
 };
 use crate::{

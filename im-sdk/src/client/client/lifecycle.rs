@@ -1,17 +1,18 @@
-//! The life of the device around the client: its network, its memory, and applications in the background.
+//! The device around the client: its network, its memory, and applications in the background.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Client, State};
+use super::Client;
+use crate::client::State;
 
 impl Client {
-    /// Tells the client that the device has another network, or has one again. Returns at once.
+    /// Reports that the device has another network, or has one again. Returns at once.
     ///
-    /// A connection that is there is probed, and given up if the server does not answer within [`PROBE_TIMEOUT`](super::PROBE_TIMEOUT): the
-    /// heartbeat alone would notice later that the old network has taken it away. An attempt begins anew, and a delay before the next
-    /// one ends. A client that is disconnected or stopped stays so.
+    /// An existing connection is probed, and dropped if the server does not answer within
+    /// [`PROBE_TIMEOUT`](crate::client::PROBE_TIMEOUT): the heartbeat alone would notice the loss later. A running attempt starts over,
+    /// and a delay before the next one ends. A client that is disconnected or stopped stays so.
     ///
     /// ```no_run
     /// # fn example(client: im_sdk::client::Client) {
@@ -24,14 +25,14 @@ impl Client {
         self.desired.send_modify(|desired| desired.network_changes += 1);
     }
 
-    /// Tells the client that its application goes into the background, where the system may suspend the process. Within that time the
-    /// client sends what waits, if it is connected, saves everything, ends the connection and has the store
-    /// [release](super::device_store::DeviceStore::release) its files, which some systems do not let a suspended process hold. Returns `true` if all of
-    /// that is done, and `false` if the time was too short, or the application came back first.
+    /// Reports that the application goes into the background, where the system may suspend the process. Within this time the
+    /// client sends what waits, if it is connected, saves everything, disconnects, and has the store
+    /// [release](crate::client::device_store::DeviceStore::release) its files, which some systems do not let a suspended process hold.
+    /// Returns `true` if all of that is done, and `false` if the time was too short, or the application came back first.
     ///
-    /// Sends and acknowledgements are taken in the background, too: the store opens its files for them, and releases them again.
-    /// [`Client::connect`] connects in the background; call this again when the work there is done. What the future was told to do goes
-    /// on if the future is dropped.
+    /// Sends and acknowledgements are taken in the background too: the store opens its files for them, and releases them again.
+    /// [`Client::connect`] connects in the background; call this method again when the work there is done. Dropping the future
+    /// does not stop the work.
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -54,11 +55,11 @@ impl Client {
         let ended = status
             .wait_for(|status| status.state == State::Closed || status.background.number >= number)
             .await;
-        // Without a driver everything is as closed as can be.
+        // Without a driver the client is closed.
         ended.map_or(true, |status| status.state == State::Closed || status.background.complete)
     }
 
-    /// Tells the client that its application is in the foreground again: it connects if it was connected, or about to be, when
+    /// Reports that the application is in the foreground again. The client connects if it was connected, or about to be, when
     /// [`Client::entered_background`] was called. Returns at once.
     ///
     /// ```no_run
@@ -74,8 +75,8 @@ impl Client {
         });
     }
 
-    /// Tells the client that the device is short of memory: it gives back what its queues and its store hold without need. Returns at
-    /// once. Nothing is forgotten.
+    /// Reports that the device is short of memory: the client frees what its queues and its store hold without need. Returns at
+    /// once. No data is lost.
     ///
     /// ```no_run
     /// # fn example(client: im_sdk::client::Client) {
@@ -87,5 +88,6 @@ impl Client {
     }
 }
 
-/// The longest time for work in the background. It is added to now, and few clocks reach much further.
+/// The longest time for work in the background. It is added to the present time, and few clocks reach much
+/// further.
 const LONGEST_BACKGROUND_WORK: Duration = Duration::from_secs(24 * 60 * 60);

@@ -3,25 +3,29 @@
 use std::{fmt, future::IntoFuture, time::Duration};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
-use super::{
-    Client, PublishError, Published, RetryError, SendError,
-    core::{Outcome, Unsettled},
-    driver::Command,
+use super::Client;
+use crate::{
+    Recipient,
+    client::{
+        LocalId, PublishError, Published, RetryError, SendError, SendState,
+        core::Unsettled,
+        driver::{Command, OutcomeReceiver, TrackedSend},
+    },
+    content::Content,
 };
-use crate::{Recipient, content::Content};
 
 impl Client {
     /// Sends a message to a user or a channel.
     ///
-    /// Awaiting the request returns a [`SendHandle`] as soon as the [store](super::ClientConfig::store) has the message, which needs no
-    /// network. From there on the client sends it until it is answered, over any number of connections, and processes if
-    /// the store outlives them, and it has one effect. [`Event::Published`](super::Event::Published) or
-    /// [`Event::PublishFailed`](super::Event::PublishFailed) tells the outcome, and so does the handle. Dropping the handle
+    /// Awaiting the request returns a [`SendHandle`] as soon as the [store](crate::client::ClientConfig::store) has the message, which
+    /// needs no network. From then on the client sends it until it is answered, over any number of connections, and of processes
+    /// if the store outlives them. It has one effect. [`Event::Published`](crate::client::Event::Published) or
+    /// [`Event::PublishFailed`](crate::client::Event::PublishFailed) reports the outcome, and so does the handle. Dropping the handle
     /// does not cancel the send.
     ///
-    /// A program that wants the outcome and nothing else takes [`SendRequest::outcome`].
+    /// A program that only needs the outcome uses [`SendRequest::outcome`].
     ///
     /// Messages to one user or channel arrive in the order in which they were sent. Mentions, quotes and threads belong to the
     /// [`Content`].
@@ -46,15 +50,15 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// Awaiting it gives a [`SendError`]: the message was not taken, and nothing will be sent.
+    /// Awaiting the request returns a [`SendError`] if the message was not taken. Nothing will be sent then.
     #[doc(alias = "publish")]
     pub fn send(&self, to: impl Into<Recipient>, content: impl Into<Content>) -> SendRequest {
         SendRequest { commands: self.commands.clone(), to: to.into(), content: content.into(), within: None }
     }
 
-    /// Lists the sends that are not settled, of this process and earlier ones, in order: those that wait, and those that
-    /// failed and were not [discarded](SendHandle::discard). Those whose [outcome](SendRequest::outcome) somebody waits for
-    /// are not among them.
+    /// Lists the unsettled sends of this process and earlier ones, in order: those that wait, and those that failed and
+    /// were not [discarded](SendHandle::discard). Sends whose [outcome](SendRequest::outcome) a caller waits for are not
+    /// included.
     ///
     /// ```no_run
     /// # async fn example(client: im_sdk::client::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -87,8 +91,8 @@ impl Client {
     }
 }
 
-/// A message to send, made by [`Client::send`]. Nothing is sent until it is awaited, which returns a [`SendHandle`], or
-/// [`SendRequest::outcome`] is.
+/// A message to send, made by [`Client::send`]. Nothing is sent until the request is awaited, which returns a
+/// [`SendHandle`], or [`SendRequest::outcome`] is.
 #[derive(Debug)]
 #[must_use = "nothing is sent until it is awaited"]
 pub struct SendRequest {
@@ -99,9 +103,9 @@ pub struct SendRequest {
 }
 
 impl SendRequest {
-    /// Limits the time, waiting for a connection included. Afterwards the send has failed with [`PublishError::TimedOut`] if
-    /// nothing came of it for certain, and with [`PublishError::Unconfirmed`] otherwise. The limit is this process's: should it
-    /// end earlier, the next one sends the message until it is answered.
+    /// Limits the time, including the wait for a connection. After that the send fails with [`PublishError::TimedOut`] if it
+    /// certainly had no effect, and with [`PublishError::Unconfirmed`] otherwise. The limit holds for this process: if the
+    /// process ends earlier, the next one sends the message until it is answered.
     ///
     /// ```no_run
     /// # async fn example(client: im_sdk::client::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -118,17 +122,17 @@ impl SendRequest {
         Self { within: Some(limit), ..self }
     }
 
-    /// Sends the message and waits for the outcome, for [`ClientConfig::publish_timeout`](super::ClientConfig::publish_timeout)
-    /// unless [`within`](SendRequest::within) says otherwise.
+    /// Sends the message and waits for the outcome, for [`ClientConfig::publish_timeout`](crate::client::ClientConfig::publish_timeout)
+    /// unless [`within`](SendRequest::within) sets another time.
     ///
-    /// The outcome is told here alone: no event follows, and what has failed is not kept. The message is saved first all the
-    /// same. Should the process end before the outcome, the next one sends it, and tells the outcome by an event. Dropping the
-    /// future does not take the message back.
+    /// Only this call returns the outcome: no event follows, and a failed message is not kept. Even so, the message is saved
+    /// first. If the process ends before the outcome, the next one sends it, and reports the outcome by an event. Dropping the
+    /// future does not cancel the send.
     ///
-    /// The application has to keep taking [events](Client::next_events) meanwhile: see [`Client`].
+    /// Meanwhile the application has to keep taking [events](Client::next_events), see [`Client`].
     ///
     /// # Errors
-    /// [`PublishError`], which says whether anything was sent.
+    /// [`PublishError`], which tells whether anything was sent.
     pub async fn outcome(self) -> Result<Published, PublishError> {
         let Self { commands, to, content, within } = self;
         let (outcome, answer) = oneshot::channel();
@@ -144,7 +148,7 @@ impl SendRequest {
         let (taken, answer) = oneshot::channel();
         let command = Command::Send { to, content, within, taken };
         commands.send(command).await.map_err(|_| SendError::Closed)?;
-        // The driver answers every command that it has seen, unless the runtime was shut down under it.
+        // The driver answers every command that it has received, unless the runtime was shut down under it.
         let tracked = answer.await.unwrap_or(Err(SendError::Closed))?;
         Ok(SendHandle::new(commands, tracked))
     }
@@ -161,7 +165,7 @@ impl IntoFuture for SendRequest {
 
 /// A message that the client has taken, and its outcome.
 ///
-/// Clones are of the same send. A handle does not keep the connection: that is up to the [`Client`]s. Dropping it does not
+/// Clones refer to the same send. A handle does not keep the connection alive: the [`Client`]s do. Dropping it does not
 /// cancel the send.
 #[derive(Clone)]
 pub struct SendHandle {
@@ -175,13 +179,13 @@ impl SendHandle {
         Self { local_id: tracked.local_id, commands, outcome: tracked.outcome }
     }
 
-    /// Returns the id of the send on this device. [`Event::Published`](super::Event::Published) and
-    /// [`Event::PublishFailed`](super::Event::PublishFailed) carry it.
+    /// Returns the id of the send on this device. [`Event::Published`](crate::client::Event::Published) and
+    /// [`Event::PublishFailed`](crate::client::Event::PublishFailed) carry it.
     pub fn local_id(&self) -> LocalId {
         self.local_id
     }
 
-    /// Waits for the outcome, as long as it takes. [`Client::shutdown`] ends the wait.
+    /// Waits for the outcome, without a time limit. [`Client::shutdown`] ends the wait.
     ///
     /// ```no_run
     /// # async fn example(client: im_sdk::client::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -198,7 +202,7 @@ impl SendHandle {
     /// ```
     ///
     /// # Errors
-    /// [`PublishError`], which says whether anything was sent.
+    /// [`PublishError`], which tells whether anything was sent.
     pub async fn outcome(&self) -> Result<Published, PublishError> {
         let mut outcome = self.outcome.clone();
         match outcome.wait_for(Option::is_some).await.as_deref() {
@@ -226,9 +230,10 @@ impl SendHandle {
         asked.is_ok() && answer.await.unwrap_or(false)
     }
 
-    /// Sends anew what has failed, under a new id. The failed one is forgotten, at once with the saving of the new one.
+    /// Sends a failed message again, under a new id. The failed send is forgotten in the same batch that saves the new
+    /// one.
     ///
-    /// Only where the error [is retryable](PublishError::is_retryable) it is certain that the message does not come twice.
+    /// The message certainly does not arrive twice only if the error [is retryable](PublishError::is_retryable).
     ///
     /// ```no_run
     /// # async fn example(sent: im_sdk::client::SendHandle) -> Result<(), im_sdk::client::RetryError> {
@@ -239,7 +244,7 @@ impl SendHandle {
     /// ```
     ///
     /// # Errors
-    /// [`RetryError`]: nothing is sent, and a failed send stays.
+    /// [`RetryError`]: nothing is sent, and a failed send is kept.
     #[doc(alias = "resend")]
     pub async fn retry(&self) -> Result<Self, RetryError> {
         let (accepted, answer) = oneshot::channel();
@@ -276,43 +281,11 @@ impl fmt::Debug for SendHandle {
     }
 }
 
-/// The outcome of a send, once there is one.
-pub(super) type OutcomeReceiver = watch::Receiver<Option<Outcome>>;
-
-/// A send that the driver tells the outcome of.
-#[derive(Debug)]
-pub(super) struct TrackedSend {
-    pub(super) local_id: LocalId,
-    pub(super) outcome: OutcomeReceiver,
-}
-
-/// A device's own id of a send. Unique in its store, never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LocalId(u64);
-
-impl LocalId {
-    /// Makes an id from its number.
-    pub fn from_u64(number: u64) -> Self {
-        Self(number)
-    }
-
-    /// Returns the id as a number, to store it.
-    pub fn as_u64(self) -> u64 {
-        self.0
-    }
-}
-
-impl fmt::Display for LocalId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(formatter)
-    }
-}
-
-/// A send that is not settled.
+/// An unsettled send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UnsettledSend {
-    /// Its handle, to wait for its outcome, discard it or retry it.
+    /// The handle, to wait for the outcome, discard the send or retry it.
     pub handle: SendHandle,
     /// The receiver.
     pub to: Recipient,
@@ -328,28 +301,5 @@ impl UnsettledSend {
     /// Returns the id of the send on this device.
     pub fn local_id(&self) -> LocalId {
         self.handle.local_id()
-    }
-}
-
-/// The progress of a send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum SendState {
-    /// The send waits for a connection, or for an earlier send to the same receiver.
-    Pending,
-    /// The send was handed to a connection, and no answer has come.
-    Sent,
-    /// The send failed for good.
-    Failed,
-}
-
-impl SendState {
-    /// Returns the name in logs, such as `pending`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Sent => "sent",
-            Self::Failed => "failed",
-        }
     }
 }

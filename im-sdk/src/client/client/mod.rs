@@ -1,13 +1,19 @@
 //! The handle that an application holds.
 
+mod changes;
+mod conversations;
+mod lifecycle;
+mod rooms;
+mod send;
+
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::{
     runtime::Handle,
     sync::{Mutex, mpsc, oneshot, watch},
 };
 
+pub use self::send::{SendHandle, SendRequest, UnsettledSend};
 use super::{
     ClientConfig, Event, EventStream, FoundPage, HistoryPage, MAX_QUEUED_EVENTS, NoEndpoints, OpenError,
     Position, RequestError, State,
@@ -16,40 +22,30 @@ use super::{
     driver::{self, COMMAND_CHANNEL, Command, DesiredState, DriverChannels, Status},
     transport::Connector,
 };
-use crate::{Conversation, Endpoint, HistoryQuery, HistoryRange, Search, Transport, id::MessageId};
+use crate::{Conversation, Endpoint, HistoryQuery, HistoryRange, Search, Transport};
 
-/// The answer of the back end that took a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Published {
-    /// The id that the message got. `None`: the back end handled it without sending a message.
-    pub message_id: Option<MessageId>,
-    /// The application's own answer, often empty.
-    pub answer: Bytes,
-}
-
-/// A device's connection to its servers: the client makes it, watches over it and makes it again.
+/// The client of a device: connects to a server, watches the connection, and reconnects.
 ///
-/// Cloning is cheap: clones share the connection and the queue of events, so each event goes to one of them. The client ends when
-/// [`Client::shutdown`] is called, or when the last clone is dropped. Dropping waits for nothing: what was sent and not answered
-/// stays in the store. A [`SendHandle`](super::SendHandle) and an [`EventStream`] do not keep the client.
+/// Cloning is cheap. Clones share the connection and the queue of events, so each event goes to one of them. The client ends when
+/// [`Client::shutdown`] is called, or when the last clone is dropped. Dropping does not wait: unanswered sends stay in the store.
+/// A [`SendHandle`] and an [`EventStream`] do not keep the client alive.
 ///
-/// **The application has to keep taking [events](Client::next_events).** Once [`MAX_QUEUED_EVENTS`] wait, the client stops reading from
-/// the network and makes no new connection until there is room. Answers come over the same connection, behind the events, so until
-/// then nothing is answered either: sends stay without an outcome, and requests such as [`Client::history`] end with
+/// **The application has to keep taking [events](Client::next_events).** Once [`MAX_QUEUED_EVENTS`] wait, the client stops
+/// reading from the network and makes no new connection until there is room. Answers come over the same connection, behind the
+/// events, so they stop as well: sends stay without an outcome, and requests such as [`Client::history`] end with
 /// [`RequestError::TimedOut`].
 #[derive(Clone, Debug)]
 pub struct Client {
     pub(super) desired: watch::Sender<DesiredState>,
     pub(super) commands: mpsc::Sender<Command>,
     acks: Arc<AckQueue>,
-    /// Locked only while somebody waits for events; a second waiter waits for the first.
+    /// Locked only during a wait for events; a second waiter waits for the first.
     pub(super) events: Arc<Mutex<mpsc::Receiver<Event>>>,
     pub(super) status: watch::Receiver<Status>,
 }
 
 impl Client {
-    /// Opens a client that is not connected yet, on the tokio runtime that this runs in.
+    /// Opens a client on the current tokio runtime. The client is not connected yet.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -65,13 +61,24 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// [`OpenError`]: no endpoint, no runtime, or a root certificate that cannot serve as one. The network plays no part.
+    /// [`OpenError`]: there is no endpoint, no runtime, or a root certificate is not valid. The network is not used.
     pub fn open(config: ClientConfig) -> Result<Self, OpenError> {
         Self::open_on(config, &Handle::try_current().map_err(|_| OpenError::NoRuntime)?)
     }
 
     /// Opens a client on a given runtime, which needs its I/O and time drivers. The other methods can be awaited anywhere, also
-    /// outside of it.
+    /// outside of that runtime.
+    ///
+    /// ```no_run
+    /// # use std::sync::Arc;
+    /// # use im_sdk::client::{Client, ClientConfig};
+    /// # fn example(config: ClientConfig) -> Result<(), Box<dyn std::error::Error>> {
+    /// let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    /// let client = Client::open_on(config, runtime.handle())?;
+    /// client.connect();
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The errors of [`Client::open`].
@@ -86,10 +93,10 @@ impl Client {
         Ok(client)
     }
 
-    /// Makes a connection and keeps it. Returns at once; [`Event::Connected`] tells when it is there.
+    /// Connects and stays connected. Returns at once; [`Event::Connected`] reports the connection.
     ///
-    /// While the client waits for its next attempt, this makes it now, so call it when the device finds a network
-    /// again. It also leaves [`State::Stopped`]. Otherwise, calling it again changes nothing.
+    /// If the client waits before its next attempt, the attempt starts now: call this when the device finds a
+    /// network again. It also leaves [`State::Stopped`]. Otherwise a repeated call has no effect.
     ///
     /// ```no_run
     /// # async fn example(client: im_sdk::client::Client) {
@@ -105,14 +112,14 @@ impl Client {
         self.desired.send_modify(|desired| {
             desired.online = true;
             desired.connects += 1;
-            // In the background, too.
+            // Even in the background.
             desired.background_until = None;
         });
     }
 
-    /// Ends the connection and stays away until [`Client::connect`]. Returns at once.
+    /// Disconnects, and stays disconnected until [`Client::connect`]. Returns at once.
     ///
-    /// Messages that were not sent yet wait for the next connection; their time limits go on.
+    /// Messages that were not sent yet wait for the next connection; their time limits keep running.
     ///
     /// ```no_run
     /// # fn example(client: im_sdk::client::Client, is_in_foreground: bool) {
@@ -126,10 +133,9 @@ impl Client {
         });
     }
 
-    /// Replaces [`ClientConfig::endpoints`], best first, from the next attempt on, while a connection that is there stays. Returns at
-    /// once.
+    /// Replaces [`ClientConfig::endpoints`], best first, from the next attempt on. An existing connection stays. Returns at once.
     ///
-    /// An application whose [`TokenProvider::endpoints`](super::TokenProvider::endpoints) knows them need not call this.
+    /// Not needed by an application whose [`TokenProvider::endpoints`](crate::client::TokenProvider::endpoints) returns the endpoints.
     ///
     /// ```no_run
     /// # fn example(client: im_sdk::client::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -139,7 +145,7 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// [`NoEndpoints`]: the list is empty, and the client goes on with those that it knows.
+    /// [`NoEndpoints`]: the list is empty. The client keeps its endpoints.
     pub fn set_endpoints(&self, endpoints: Vec<Endpoint>) -> Result<(), NoEndpoints> {
         if endpoints.is_empty() {
             return Err(NoEndpoints);
@@ -148,11 +154,11 @@ impl Client {
         Ok(())
     }
 
-    /// Replaces [`ClientConfig::tokens`] by a token, from the next connection on, while one that is there stays. Returns at once. An
-    /// application whose token ran out, and whose client so was [stopped](Event::Stopped), sets another one and
-    /// [connects](Client::connect): nothing is lost, and the store stays open.
+    /// Replaces [`ClientConfig::tokens`] by a token, from the next connection on. An existing connection stays. Returns at once.
+    /// If the token has run out and the client was [stopped](Event::Stopped) for that, set another one and
+    /// [connect](Client::connect): nothing is lost, and the store stays open.
     ///
-    /// An application whose [`TokenProvider`](super::TokenProvider) asks its back end need not call this.
+    /// Not needed by an application whose [`TokenProvider`](crate::client::TokenProvider) asks its backend.
     ///
     /// ```no_run
     /// # fn example(client: im_sdk::client::Client) {
@@ -164,7 +170,7 @@ impl Client {
         self.desired.send_modify(|desired| desired.token = Some(Arc::new(token.into())));
     }
 
-    /// Returns where the client stands.
+    /// Returns the state of the client.
     ///
     /// ```no_run
     /// # fn example(client: im_sdk::client::Client) {
@@ -181,8 +187,8 @@ impl Client {
         self.status().state
     }
 
-    /// Waits until the client's state is another one than `known`, and returns it: at once, if it is already. States in between are
-    /// not told. Of a closed client that is [`State::Closed`] at once, whatever is known.
+    /// Waits until the client's state differs from `known`, and returns it, at once if it differs already. States in between may
+    /// be skipped. A closed client returns [`State::Closed`] at once, whatever `known` is.
     ///
     /// ```no_run
     /// # async fn example(client: im_sdk::client::Client) {
@@ -202,38 +208,47 @@ impl Client {
             if state != known || state == State::Closed {
                 return state;
             }
-            // An error says that the driver is gone, and so does the state.
+            // An error means that the driver is gone, which the state shows as well.
             _ = status.changed().await;
         }
     }
 
-    /// Returns the transport of the connection; `None` unless connected.
+    /// Returns the transport of the connection, or `None` unless connected.
+    ///
+    /// ```no_run
+    /// # use im_sdk::{Transport, client::Client};
+    /// # fn example(client: &Client) {
+    /// let is_quic = client.transport() == Some(Transport::Quic);
+    /// # }
+    /// ```
     pub fn transport(&self) -> Option<Transport> {
         self.status().transport
     }
 
-    /// Counts received messages that were skipped because their ids made no sense. Anything but 0 is a fault of the back
-    /// end.
+    /// Returns the number of received messages that were skipped because their ids are not valid. Anything but 0 is a
+    /// fault of the backend.
     pub fn skipped_messages(&self) -> u64 {
         self.status().skipped
     }
 
-    /// Counts entries of logs that came although they were known, and were dropped. Some are normal after a sync.
+    /// Returns the number of entries of logs that were dropped because they had come before. Some are normal
+    /// after a sync.
     pub fn repeated_messages(&self) -> u64 {
         self.status().repeated
     }
 
     fn status(&self) -> Status {
         let status = *self.status.borrow();
-        // The driver is gone without a word: the runtime was shut down.
+        // The driver ended without setting the state: the runtime was shut down.
         let is_gone = self.status.has_changed().is_err();
         if is_gone { Status { state: State::Closed, transport: None, ..status } } else { status }
     }
 
-    /// Takes the next events, in order: at least one, waiting for it if need be, and at most `max` (0 counts as 1). Empty
-    /// only when the client is closed and everything was taken. [`Client::events`] gives the same events one by one.
+    /// Takes the next events, in order: at least one, waiting for it if necessary, and at most `max` (0 counts as 1).
+    /// Returns an empty list only when the client is closed and all events were taken. [`Client::events`] returns the
+    /// same events one by one.
     ///
-    /// Cancel-safe: a future that is dropped takes no event with it.
+    /// Cancel-safe: dropping the future loses no event.
     ///
     /// ```no_run
     /// # async fn example(client: im_sdk::client::Client) {
@@ -262,9 +277,10 @@ impl Client {
         events
     }
 
-    /// Returns the events as a stream, which ends when the client is closed and everything was taken.
+    /// Returns the events as a stream, which ends when the client is closed and all events were taken.
     ///
-    /// The stream takes from the same queue as [`Client::next_events`]: each event goes to one taker. It does not keep the client.
+    /// The stream takes from the same queue as [`Client::next_events`]: each event goes to one taker. It does not keep the client
+    /// alive.
     ///
     /// ```no_run
     /// # async fn example(client: im_sdk::client::Client) {
@@ -285,12 +301,12 @@ impl Client {
         EventStream::new(self.events.clone())
     }
 
-    /// Acknowledges that the application has dealt with everything in a log up to a position, as it came with
-    /// [`Event::Message`] or [`Event::Reset`]. Returns at once.
+    /// Acknowledges that the application has processed a log up to a position, which came with [`Event::Message`] or
+    /// [`Event::Reset`]. Returns at once.
     ///
-    /// Acknowledgements are cumulative: the last one of a batch of events is enough. After a restart of the process a log goes on
-    /// behind the last position that was acknowledged and saved, so call this when the message is where it belongs, in
-    /// the application's own database for example. The back end learns of it too.
+    /// Acknowledgements are cumulative: the last one of a batch of events is enough. After a restart of the process, a log
+    /// continues behind the last position that was acknowledged and saved. So acknowledge a message once it is stored, for
+    /// example in the application's own database. The backend learns of it too.
     ///
     /// ```no_run
     /// # fn save(_: &im_sdk::client::ReceivedMessage) {}
@@ -305,10 +321,10 @@ impl Client {
         self.acks.push(position);
     }
 
-    /// Reads a page of the past, of a conversation or of the whole inbox: what came before a position that the application knows, or
-    /// what a [reset](Event::Reset) left out; [`Client::fill`] does that. Waits for [`ClientConfig::request_timeout`] at most,
-    /// over changes of the connection. `limit` 0 is as many as the back end likes to send; it may always send fewer than asked
-    /// for.
+    /// Reads a page of history, of a conversation or of the whole inbox: messages before a position that the application knows,
+    /// or those that a [reset](Event::Reset) left out, for which there is [`Client::fill`]. Waits at most
+    /// [`ClientConfig::request_timeout`], over changes of the connection. `limit` 0 leaves the number to the backend, which may
+    /// always send fewer than requested.
     ///
     /// Messages are as they are now, see [`HistoryPage`]. The range is a [`HistoryRange`], or a [`HistoryQuery`] for messages of
     /// some kinds or of some time, or around a message.
@@ -338,8 +354,8 @@ impl Client {
         self.ask_history(conversation.into(), query.into(), limit, true).await
     }
 
-    /// Reads a page of entries as they are in the log: messages, and changes at the places where they were made. [`Client::history`]
-    /// has put them together. The text of a recalled or edited message is gone here, too.
+    /// Reads a page of entries as they are in the log: messages, and changes where they were made. [`Client::history`] returns
+    /// them put together. The content of recalled and edited messages is removed here too.
     ///
     /// ```no_run
     /// # async fn example(client: im_sdk::client::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -375,13 +391,14 @@ impl Client {
         let ask = |answer| Command::History { conversation, query, limit, messages, answer };
         match self.ask(ask).await? {
             Reply::History(page) => Ok(page),
-            // The core answers each question with its own kind of reply.
+            // The core answers each question with a reply of its own kind.
             _ => Err(RequestError::Closed),
         }
     }
 
-    /// Reads the messages that a [reset](Event::Reset) left out: the last ones up to its position, none of those that are pushed behind it.
-    /// [`HistoryPage::next`] leads further back, for [`Client::history`], to what the application has.
+    /// Reads the messages that a [reset](Event::Reset) left out: the last ones up to its position, and none of those that are
+    /// pushed after it. [`HistoryPage::next`] leads further back, for [`Client::history`], to the messages that the application
+    /// has.
     ///
     /// ```no_run
     /// # use im_sdk::{Conversation, client::{Client, Position, RequestError}};
@@ -404,8 +421,8 @@ impl Client {
         self.history(reset.log.clone(), before, limit).await
     }
 
-    /// Searches for messages in all that the user may see and that the back ends keep for good, or in one conversation of it.
-    /// Waits and limits as [`Client::history`].
+    /// Searches messages in everything that the user may see and that the backend keeps for good, or in one conversation.
+    /// Waits and limits are those of [`Client::history`].
     ///
     /// ```no_run
     /// # async fn example(client: im_sdk::client::Client) -> Result<(), im_sdk::client::RequestError> {
@@ -438,11 +455,11 @@ impl Client {
         answered.await.unwrap_or(Err(RequestError::Closed))
     }
 
-    /// Ends the client for good and waits until that is done, for some seconds at most: what was sent before is answered if the
-    /// connection is up, what was acknowledged is saved, and the server is told. What was [sent](Client::send) and not answered stays
-    /// in the store. Calling it again just waits. The other clones are closed too.
+    /// Closes the client for good, and waits until that is done, for some seconds at most. If the connection is up, earlier sends
+    /// are answered; acknowledgements are saved, and the server is told. Unanswered [sends](Client::send) stay in the store. A
+    /// repeated call just waits. The other clones are closed too.
     ///
-    /// Events that came before can still be taken.
+    /// Earlier events can still be taken.
     ///
     /// ```no_run
     /// # async fn example(client: im_sdk::client::Client) {
@@ -456,7 +473,7 @@ impl Client {
     #[doc(alias = "logout")]
     pub async fn shutdown(&self) {
         self.desired.send_modify(|desired| desired.closing = true);
-        // An error means that the driver is gone, and that is as closed as can be.
+        // An error means that the driver is gone, so the client is closed.
         _ = self.status.clone().wait_for(|status| status.state == State::Closed).await;
     }
 }
@@ -465,7 +482,7 @@ fn channels() -> (Client, DriverChannels) {
     let (desired, desired_end) = watch::channel(DesiredState::default());
     let (commands, commands_end) = mpsc::channel(COMMAND_CHANNEL);
     let acks = Arc::new(AckQueue::default());
-    // And one that the driver keeps a place for.
+    // One more, reserved for the driver's last event.
     let (events_end, events) = mpsc::channel(MAX_QUEUED_EVENTS + 1);
     let (status_end, status) = watch::channel(Status::INITIAL);
     let client =

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use im_sdk::{client as sdk, id::UserId};
 
-use crate::{Client, InvalidContent, ListedConversation, Recipient, RequestError};
+use crate::{Client, ListedConversation, Recipient, RequestError};
 
 /// The list of conversations, with last messages and unread counts. It follows the events that its client hands out;
 /// `load` it when `needs_loading` says so: at first, and after something happened that it cannot know the effect of.
@@ -29,21 +29,6 @@ pub struct Unread {
     pub count: u64,
     /// There may be more.
     pub more: bool,
-}
-
-#[uniffi::export]
-impl Client {
-    /// A list of the conversations of this client's user. Ask for it before events are taken.
-    ///
-    /// # Errors
-    /// [`InvalidContent`]: that is no user id.
-    pub fn conversation_list(&self, user: String) -> Result<Arc<ConversationList>, InvalidContent> {
-        let shown = sdk::ConversationList::new(UserId::parse(&user)?);
-        let state = Mutex::new(State { shown, loading: None, attempts: 0 });
-        let list = Arc::new(ConversationList { state });
-        self.lists.add(&list);
-        Ok(list)
-    }
 }
 
 #[uniffi::export]
@@ -106,6 +91,11 @@ impl ConversationList {
 }
 
 impl ConversationList {
+    pub(super) fn new(user: UserId) -> Self {
+        let shown = sdk::ConversationList::new(user);
+        Self { state: Mutex::new(State { shown, loading: None, attempts: 0 }) }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -134,7 +124,7 @@ impl State {
 pub(crate) struct Lists(Mutex<Vec<Weak<ConversationList>>>);
 
 impl Lists {
-    fn add(&self, list: &Arc<ConversationList>) {
+    pub(super) fn add(&self, list: &Arc<ConversationList>) {
         let mut lists = self.lock();
         lists.retain(|list| list.strong_count() > 0);
         lists.push(Arc::downgrade(list));

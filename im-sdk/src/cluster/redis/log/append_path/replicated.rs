@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::append_path::{Outcome, confirmed};
+use super::{Outcome, confirmed};
 use crate::cluster::{
     config::{ClusterConfig, ConnectError},
     redis::{NoRetryConnection, SendError},
@@ -27,7 +27,7 @@ use crate::cluster::{
 const CONNECTIONS: usize = 8;
 
 #[derive(Debug)]
-pub(super) struct ReplicatedPath {
+pub(in crate::cluster::redis::log) struct ReplicatedPath {
     idle: Mutex<Vec<NoRetryConnection>>,
     /// As many permits as there are idle connections.
     permits: Semaphore,

@@ -1,5 +1,7 @@
 //! The connections that appends are sent on.
 
+mod replicated;
+
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
@@ -8,7 +10,7 @@ use std::sync::{
 use ::redis::{Cmd, Pipeline, RedisResult, Value};
 use tokio::time::Instant;
 
-use super::replicated::ReplicatedPath;
+use self::replicated::ReplicatedPath;
 use crate::cluster::{
     config::{ClusterConfig, ConnectError},
     redis::{Commands, NoRetryConnection, PipelinedConnection, Redis, Replies, SendError},

@@ -1,30 +1,20 @@
 //! The client.
 
+mod changes;
+mod conversations;
+pub(crate) mod list;
+mod rooms;
+
 use std::{sync::Arc, time::Duration};
 
 use im_sdk::client as sdk;
 
+use self::list::Lists;
 use crate::{
     ClientConfig, Content, Conversation, Event, FoundPage, HistoryPage, HistoryQuery, HistoryRange,
-    OpenError, Position, PublishError, Recipient, RequestError, Search, SendError, SendHandle, State,
-    TokenProvider, Transport, UnsettledSend, config::parse_endpoints, list::Lists, runtime,
+    OpenError, Position, PublishError, Published, Recipient, RequestError, Search, SendError, SendHandle,
+    State, TokenProvider, Transport, UnsettledSend, runtime, token::parse_endpoints,
 };
-
-/// The answer of the back end that took a message.
-#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
-pub struct Published {
-    /// The id that the message got. None: the back end handled it without sending a message.
-    pub message_id: Option<u64>,
-    /// The application's own answer, often empty.
-    pub answer: Vec<u8>,
-}
-
-impl From<sdk::Published> for Published {
-    fn from(published: sdk::Published) -> Self {
-        let message_id = published.message_id.map(|id| id.as_u64());
-        Self { message_id, answer: published.answer.into() }
-    }
-}
 
 /// A device's connection to its servers: the client makes it, watches over it and makes it again.
 #[derive(Debug, uniffi::Object)]

@@ -2,20 +2,22 @@
 
 use tokio::sync::oneshot;
 
-use super::{ConversationList, ConversationPage, MarkError, Readers};
+use super::Client;
 use crate::{
     ConversationChange, ReadMark, Recipient,
-    client::{Client, Position, RequestError, core::Reply, driver::Command},
+    client::{
+        ConversationList, ConversationPage, MarkError, Position, Readers, RequestError, core::Reply,
+        driver::Command,
+    },
     id::{ChannelId, InvalidId},
     proto::pb,
 };
 
 impl Client {
-    /// Lists the user's conversations from `skip` on: pinned ones first, then by their last messages. `limit` 0 is as many as the
-    /// back end likes to send; it may always send fewer than asked for. From here on, what is set in them on other devices
-    /// comes reliably as [`Event::ConversationsChanged`](crate::client::Event::ConversationsChanged); a
-    /// [`ConversationList`](super::ConversationList) keeps the list up
-    /// to date with it.
+    /// Lists the user's conversations from `skip` on: pinned ones first, then by their last messages. `limit` 0 leaves the number
+    /// to the backend, which may always send fewer than requested. From then on, changes of them on other devices come reliably
+    /// as [`Event::ConversationsChanged`](crate::client::Event::ConversationsChanged), by which a
+    /// [`ConversationList`](crate::client::ConversationList) keeps the list up to date.
     ///
     /// ```no_run
     /// # async fn example(client: im_sdk::client::Client) -> Result<(), im_sdk::client::RequestError> {
@@ -38,8 +40,8 @@ impl Client {
         }
     }
 
-    /// Loads all pages of a list that [needs it](super::ConversationList::needs_loading). Events that come meanwhile are applied to the list
-    /// afterwards, as ever.
+    /// Loads all pages of a list that [needs it](crate::client::ConversationList::needs_loading). Apply the events that come meanwhile to
+    /// the list afterwards, as always.
     ///
     /// ```no_run
     /// # async fn example(client: im_sdk::client::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -59,7 +61,7 @@ impl Client {
         let mut skip = 0;
         loop {
             let page = self.conversations(skip, 0).await?;
-            // A back end that has something more to tell tells it.
+            // A backend with more conversations does not send an empty page.
             let is_last = !page.more || page.count() == 0;
             skip += page.count();
             list.load(ConversationPage { more: !is_last, ..page });
@@ -69,8 +71,8 @@ impl Client {
         }
     }
 
-    /// Tells who has read a message of a channel, by its place: how many, and up to `limit` names. In a conversation with a user,
-    /// [`ConversationState::peer_read`](crate::ConversationState::peer_read) tells.
+    /// Returns the readers of a message in a channel, by its seq: their number, and up to `limit` names. In a conversation with a
+    /// user, see [`ConversationState::peer_read`](crate::ConversationState::peer_read).
     ///
     /// ```no_run
     /// # async fn example(client: im_sdk::client::Client) -> Result<(), im_sdk::client::RequestError> {
@@ -97,13 +99,12 @@ impl Client {
         }
     }
 
-    /// Marks everything in a conversation as read up to a position, as it came with its last message. Returns when the mark is
-    /// taken, which is at once.
+    /// Marks a conversation as read up to a position, which came with its last message. Returns when the client has the mark,
+    /// which is at once.
     ///
-    /// Marks are cumulative, and never go back. Marks that follow each other closely travel as one, and until it is answered
-    /// it is sent again, over any number of connections, but not by another process.
-    /// [`Event::ConversationsChanged`](crate::client::Event::ConversationsChanged) tells
-    /// when it stands.
+    /// Marks are cumulative, and never go back. Marks in quick succession travel as one. A mark is sent again until it is
+    /// answered, over any number of connections, and by the next process if the store outlives this one.
+    /// [`Event::ConversationsChanged`](crate::client::Event::ConversationsChanged) reports that it was set.
     ///
     /// ```no_run
     /// # use im_sdk::client::{Client, ReceivedMessage};
