@@ -85,6 +85,8 @@ needed=(
     "npm - npm"
     "chromium - chromium"
     "firefox-esr - firefox-esr"
+    "default-jdk-headless - javac java"
+    "maven - mvn"
 )
 
 # Prints the first folder that has all of these programs.
@@ -229,6 +231,9 @@ done
 # The client for browsers and Node, in all of them, against the programs that were built above.
 say "testing the TypeScript client"
 bindings/web/test.sh
+
+say "testing the Kotlin client"
+bindings/kotlin/test.sh
 
 # The Swift client. Its compiler is some hundred MB to get, so the short profile leaves it out.
 if [ "$profile" = full ]; then

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Builds and tests the Kotlin client, and runs the scenarios of all languages with it. Needs Java 17 or newer, Maven, and what
+# Builds and tests the Kotlin client and its Android module, and runs the scenarios of all languages with it. Needs Java 17 or newer, Maven, and what
 # `cargo build --workspace --bins --lib` makes: TARGET says where that is, by default in target/debug.
 set -euo pipefail
 cd "$(dirname "$0")"
 
-for program in javac mvn; do
+for program in javac jar mvn; do
     command -v "$program" > /dev/null && continue
     echo "bindings/kotlin: $program is missing. On Debian and Ubuntu: apt-get install default-jdk-headless maven" >&2
     exit 1
@@ -23,7 +23,13 @@ for file in cli-chat im-server scenarios uniffi-bindgen libim_ffi.so; do
 done
 
 ./generate.sh "$target/libim_ffi.so"
-mvn --batch-mode --no-transfer-progress --quiet verify "$@"
+mvn --file all.xml --batch-mode --no-transfer-progress --quiet verify "$@"
+aar=$(jar --list --file android/target/im-client-android-0.1.0.aar)
+for entry in AndroidManifest.xml R.txt classes.jar libs/im-client.jar proguard.txt; do
+    grep -qx "$entry" <<< "$aar" && continue
+    echo "bindings/kotlin: $entry is missing in the AAR, which has: $aar" >&2
+    exit 1
+done
 # The same steps in every language.
 mvn --batch-mode --quiet dependency:build-classpath -Dmdep.includeScope=test -Dmdep.outputFile=target/classpath
 classpath=$PWD/target/im-client-0.1.0.jar:$PWD/target/test-classes:$(cat target/classpath)

@@ -46,6 +46,7 @@ impl Machine {
         let machine = Self(tempfile::tempdir().unwrap());
         for folder in [
             "bin",
+            "bindings/kotlin",
             "bindings/python",
             "bindings/swift",
             "bindings/web",
@@ -72,11 +73,12 @@ impl Machine {
         machine.program("bin/python3", "");
         machine.program("bin/faketime", "");
         machine.program("bin/node", "echo v20.20.2");
-        for program in ["npm", "chromium", "firefox-esr"] {
+        for program in ["npm", "chromium", "firefox-esr", "javac", "java", "mvn"] {
             machine.program(&format!("bin/{program}"), "");
         }
         machine.program("bin/swift", "echo 'Swift version 6.0.3 (swift-6.0.3-RELEASE)'");
-        for script in ["bindings/web/test.sh", "bindings/swift/test.sh", "bindings/python/test.sh"] {
+        let languages = ["web", "kotlin", "swift", "python"].map(|name| format!("bindings/{name}/test.sh"));
+        for script in &languages {
             machine.program(script, &format!(r#"echo {script} >>"$ROOT/log""#));
         }
         machine.program("bin/redis-server", REDIS);
@@ -157,6 +159,7 @@ cargo test --locked --workspace --no-fail-fast
 cargo test --locked -p im-sdk --no-default-features --features client
 cargo test --locked -p im-sdk --no-default-features --features backend
 bindings/web/test.sh
+bindings/kotlin/test.sh
 bindings/python/test.sh
 ";
 
@@ -197,7 +200,7 @@ fn the_full_profile_runs_the_long_scenarios_too() {
     let log = machine.log();
     assert!(log.contains("cargo build --locked --release -p im-server -p im-tests --bins\n"), "{log}");
     assert!(log.contains("cargo test --locked --release -p im-tests --test chaos\n"), "{log}");
-    assert!(log.contains("bindings/web/test.sh\nbindings/swift/test.sh\nbindings/python/test.sh\n"), "{log}");
+    assert!(log.contains("bindings/web/test.sh\nbindings/kotlin/test.sh\nbindings/swift/test.sh\nbindings/python/test.sh\n"), "{log}");
 }
 
 #[test]
@@ -384,9 +387,16 @@ fn the_script_and_the_tests_have_the_same_rules() {
             format!("    \"{} {oldest} {}\"\n", needed.package, needed.programs.join(" "))
         });
     // For the clients in other languages, whose tests are none of Cargo's.
-    let others: String = ["nodejs 20 node", "npm - npm", "chromium - chromium", "firefox-esr - firefox-esr"]
-        .map(|line| format!("    \"{line}\"\n"))
-        .concat();
+    let others: String = [
+        "nodejs 20 node",
+        "npm - npm",
+        "chromium - chromium",
+        "firefox-esr - firefox-esr",
+        "default-jdk-headless - javac java",
+        "maven - mvn",
+    ]
+    .map(|line| format!("    \"{line}\"\n"))
+    .concat();
     assert!(SCRIPT.contains(&format!("needed=(\n{}{others})\n", rules.concat())));
     assert!(
         Path::new(env!("CARGO_MANIFEST_DIR")).join("run.sh").metadata().unwrap().permissions().mode() & 0o111

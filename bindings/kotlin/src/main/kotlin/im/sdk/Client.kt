@@ -16,6 +16,7 @@ import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.MutableStateFlow
 import kotlinx.coroutines.flow.StateFlow
 import kotlinx.coroutines.flow.asStateFlow
+import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.withContext
@@ -303,7 +304,12 @@ public class Client private constructor(private val ffi: FfiClient) : AutoClosea
         ffi.signalDevice(user, device, signal.toFfi())
 
     /** Ends the client for good and waits until that is done, for some seconds at most, also if the caller is cancelled. */
-    public suspend fun shutdown(): Unit = withContext(NonCancellable) { ffi.shutdown() }
+    public suspend fun shutdown(): Unit =
+        withContext(NonCancellable) {
+            ffi.shutdown()
+            // The state comes from a task of its own: nobody is to see an older one from here on.
+            currentState.first { it == State.CLOSED }
+        }
 
     /** Blocks until the client is shut down. A coroutine calls [shutdown] instead. */
     override fun close(): Unit = runBlocking { shutdown() }

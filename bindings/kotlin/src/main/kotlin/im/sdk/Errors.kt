@@ -93,6 +93,12 @@ public enum class RefusalKind {
     /** Too many requests wait for their results, or come too fast. */
     TOO_MANY,
 
+    /** No back end is listening, so nothing was done. */
+    NO_BACKEND,
+
+    /** The number of the message was used for another one, as after a store was restored from a backup. */
+    NUMBER_USED,
+
     /** The back end failed while it handled the request. */
     INTERNAL,
 

@@ -15,9 +15,11 @@ import kotlin.test.assertNull
 import kotlin.test.assertTrue
 import kotlin.time.Duration
 import kotlin.time.Duration.Companion.seconds
+import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.async
 import kotlinx.coroutines.awaitAll
+import kotlinx.coroutines.coroutineScope
 import kotlinx.coroutines.flow.filterIsInstance
 import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.flow.map
@@ -101,7 +103,7 @@ class ClientTest {
         val dave = connect("dave")
         val erin = connect("erin")
         val texts = List(500) { "m$it" }
-        texts.map { dave.send(Recipient.User("erin"), it) }.forEach { it.outcome() }
+        dave.takingEvents { texts.map { dave.send(Recipient.User("erin"), it) }.forEach { it.outcome() } }
         val came = mutableListOf<String>()
         withTimeout(PATIENCE) {
             while (came.size < texts.size) {
@@ -124,7 +126,7 @@ class ClientTest {
     fun `a client whose events nobody takes answers again when somebody does`() = testing {
         val frank = connect("frank")
         val grace = connect("grace")
-        List(1000) { grace.send(Recipient.User("frank"), "m$it") }.forEach { it.outcome() }
+        grace.takingEvents { List(1000) { grace.send(Recipient.User("frank"), "m$it") }.forEach { it.outcome() } }
         assertEquals(State.CONNECTED, frank.state.value)
         val texts = withTimeout(PATIENCE) {
             frank.events.filterIsInstance<Event.Message>().map { it.message.text }.take(1000).toList()
@@ -411,18 +413,34 @@ class ClientTest {
     }
 
     @Test
-    fun `endpoints are asked for when none is reached, and the log tells of it`() = testing {
-        val records = ConcurrentLinkedQueue<LogRecord>()
-        assertTrue(Logging.setSink(LogLevel.TRACE) { records.add(it) })
+    fun `endpoints are asked for when none is reached`() = testing {
         val config = config("adam").copy(
             endpoints = listOf("ws://127.0.0.1:9"), endpointProvider = EndpointProvider { listOf(server.webSocket) }, isNewLogin = true,
         )
         val adam = keep(Client.open(config) { server.token("adam") })
         adam.connect()
         assertContains(adam.await<Event.Connected>().endpoint, server.webSocket)
-        TestServer.waitUntil("something is logged") { records.isNotEmpty() }
-        assertTrue(records.none { server.token("adam").take(20) in it.toString() })
-        Logging.setSink(LogLevel.ERROR, null)
+    }
+
+    @Test
+    fun `the log goes to a sink, and nowhere without one`() = testing {
+        val records = ConcurrentLinkedQueue<LogRecord>()
+        assertTrue(Logging.setSink(LogLevel.WARN) { records.add(it) })
+        val bert = open("bert")
+        bert.send(Recipient.User("carol"), "hi")
+        TestServer.waitUntil("the log tells of the message that waits") { records.isNotEmpty() }
+        val record = records.first()
+        assertEquals(LogLevel.WARN, record.level)
+        assertContains(record.target, "im_sdk::client")
+        assertContains(record.message, "call Client::connect")
+        assertTrue(System.currentTimeMillis() - record.atMillis in 0..60_000)
+        assertTrue(Logging.setSink(LogLevel.ERROR, null))
+        val told = records.size
+        open("doris").run {
+            send(Recipient.User("carol"), "hi")
+            shutdown()
+        }
+        assertEquals(told, records.size)
     }
 
     private fun config(user: String) = ClientConfig(listOf(server.webSocket), Terminal.DESKTOP, "kotlin-$user")
@@ -440,6 +458,13 @@ class ClientTest {
 
     private suspend fun Client.awaitMessage(text: String): ReceivedMessage =
         await<Event.Message> { it.message.text == text }.message
+
+    /** Outcomes come only while events are taken. */
+    private suspend fun Client.takingEvents(block: suspend () -> Unit) = coroutineScope {
+        val taking = launch { events.collect {} }
+        block()
+        taking.cancel()
+    }
 
     /** Takes events up to the first of a kind that fits. */
     private suspend inline fun <reified E : Event> Client.await(crossinline fits: (E) -> Boolean = { true }): E =
@@ -463,9 +488,12 @@ class ClientTest {
         }
     }
 
-    private fun testing(block: suspend kotlinx.coroutines.CoroutineScope.() -> Unit) = runBlocking { block() }
+    private fun testing(block: suspend CoroutineScope.() -> Unit) = runBlocking { withTimeout(LIMIT, block) }
 
     private companion object {
+        /** For a whole test: nothing may hang. */
+        val LIMIT = 90.seconds
+
         /** For anything that must happen, on a busy machine. */
         val PATIENCE = 20.seconds
     }

@@ -13,6 +13,7 @@ import javax.crypto.spec.SecretKeySpec
 /** A server with a back end that keeps everything: `cli-chat serve`, which can be killed and started again. */
 class TestServer private constructor(private val port: Int) : AutoCloseable {
     private val data = Files.createTempDirectory("im-kotlin-").toFile()
+    private val settings = File(data, "server.dev")
     private var process: Process? = null
 
     val webSocket: String get() = "ws://127.0.0.1:$port"
@@ -31,7 +32,8 @@ class TestServer private constructor(private val port: Int) : AutoCloseable {
         Runtime.getRuntime().addShutdownHook(Thread { started.destroyForcibly() })
         waitUntil("the server listens") {
             check(started.isAlive) { "the server ended: ${output.readText()}" }
-            runCatching { Socket().use { it.connect(InetSocketAddress("127.0.0.1", port), 1000) } }.isSuccess
+            // It writes its settings while it listens already.
+            hasSettings() && runCatching { Socket().use { it.connect(InetSocketAddress("127.0.0.1", port), 1000) } }.isSuccess
         }
     }
 
@@ -56,10 +58,15 @@ class TestServer private constructor(private val port: Int) : AutoCloseable {
         return "$signed.${base64(mac.doFinal(signed.toByteArray()))}"
     }
 
+    private fun hasSettings(): Boolean =
+        settings.isFile && SETTINGS.all { name -> settings.readLines().any { it.startsWith("$name ") } }
+
     private fun setting(name: String): String =
-        File(data, "server.dev").readLines().first { it.startsWith("$name ") }.substringAfter(' ')
+        settings.readLines().first { it.startsWith("$name ") }.substringAfter(' ')
 
     companion object {
+        private val SETTINGS = listOf("secret", "certificate-sha256")
+
         @JvmStatic
         fun open(): TestServer = TestServer(freePort()).apply { start() }
 

@@ -110,6 +110,8 @@ internal fun FfiRefusalKind.toPublic(): RefusalKind =
         FfiRefusalKind.UNAVAILABLE -> RefusalKind.UNAVAILABLE
         FfiRefusalKind.INVALID -> RefusalKind.INVALID
         FfiRefusalKind.TOO_MANY -> RefusalKind.TOO_MANY
+        FfiRefusalKind.NO_BACKEND -> RefusalKind.NO_BACKEND
+        FfiRefusalKind.NUMBER_USED -> RefusalKind.NUMBER_USED
         FfiRefusalKind.INTERNAL -> RefusalKind.INTERNAL
         FfiRefusalKind.UNKNOWN -> RefusalKind.UNKNOWN
     }

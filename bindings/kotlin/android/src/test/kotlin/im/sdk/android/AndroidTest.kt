@@ -94,6 +94,7 @@ class AndroidTest {
 
     @Test
     fun `a client that is short of memory goes on`() = runBlocking {
+        @Suppress("DEPRECATION") // Versions before Android 14 tell it.
         application.onTrimMemory(ComponentCallbacks2.TRIM_MEMORY_COMPLETE)
         assertTrue(client.send(Recipient.User("bob"), "still here").outcome().messageId != null)
     }
