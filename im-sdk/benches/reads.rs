@@ -71,7 +71,7 @@ fn read_all(bencher: Bencher<'_, '_>, with: impl Into<im_sdk::Conversation> + Cl
         let mut count = 0;
         loop {
             let page = im.history(shop, with.clone(), query.clone(), limit).await.expect("a page");
-            count += page.entries.len();
+            count += page.messages.len();
             let Some(next) = page.next else { return count };
             query = query.range(next);
         }

@@ -239,7 +239,7 @@ async fn history(Caller(shop, me): Caller, Query(page): Query<Page>) -> Result<J
     let range = page.before.map_or(HistoryRange::Newest, HistoryRange::Before);
     let page = shop.im.history(&me, conversation, range, 50).await?;
     let json = |of: &LoggedMessage| json!({ "id": of.message_id, "from": of.from, "content": of.content });
-    let messages: Vec<Value> = page.entries.iter().map(json).collect();
+    let messages: Vec<Value> = page.messages.iter().map(json).collect();
     let next = page.next.and_then(|next| if let HistoryRange::Before(seq) = next { Some(seq) } else { None });
     Ok(Json(json!({ "messages": messages, "next": next })))
 }

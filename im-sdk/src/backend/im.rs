@@ -592,7 +592,7 @@ impl Im {
     /// let mut payments = Vec::new();
     /// loop {
     ///     let page = im.history(&bob, &alice, query.clone(), 50).await?;
-    ///     payments.splice(0..0, page.entries);
+    ///     payments.splice(0..0, page.messages);
     ///     let Some(next) = page.next else { break };
     ///     query = query.range(next);
     /// }
@@ -626,7 +626,7 @@ impl Im {
     /// let id = im.send(Message::to(user("bob")).from("alice").text("hi")).await?.message_id;
     /// im.send(Message::to(user("alice")).from("bob").content(Change::react(id, "👋"))).await?;
     /// let page = im.raw_history("bob", Conversation::Inbox, HistoryRange::After(0), 100).await?;
-    /// assert_eq!(page.entries.len(), 2, "the message and the reaction");
+    /// assert_eq!(page.messages.len(), 2, "the message and the reaction");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())

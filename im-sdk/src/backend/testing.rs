@@ -312,7 +312,7 @@ mod tests {
 
     async fn texts<H: Handler>(test: &HandlerTest<H>) -> Vec<String> {
         let page = test.im().history(&bob(), &Conversation::Inbox, HistoryRange::Newest, 99).await.unwrap();
-        let texts = page.entries.iter().filter_map(|entry| entry.content.as_text().map(str::to_owned));
+        let texts = page.messages.iter().filter_map(|entry| entry.content.as_text().map(str::to_owned));
         texts.collect()
     }
 
@@ -393,7 +393,7 @@ mod tests {
         let sent = test.publish("alice", bob(), said).await.unwrap();
         assert_eq!(&sent.answer[..], b"new");
         let page = test.im().history(&bob(), &Conversation::Inbox, HistoryRange::Newest, 9).await.unwrap();
-        assert_eq!(page.entries[0].content, Content::text("****, @bob").mention(bob()));
+        assert_eq!(page.messages[0].content, Content::text("****, @bob").mention(bob()));
         let edit = Change::edit(sent.message_id.unwrap(), "damn it");
         assert_eq!(&test.publish("alice", bob(), edit).await.unwrap().answer[..], b"changed");
         assert_eq!(texts(&test).await, ["**** it"]);

@@ -52,7 +52,7 @@ pub struct LoggedPage {
 impl From<sdk::HistoryPage> for LoggedPage {
     fn from(page: sdk::HistoryPage) -> Self {
         Self {
-            messages: page.entries.into_iter().map(LoggedMessage::from).collect(),
+            messages: page.messages.into_iter().map(LoggedMessage::from).collect(),
             changes: page.changes.into_iter().map(LoggedMessage::from).collect(),
             next: page.next.map(Into::into),
         }

@@ -97,7 +97,7 @@ impl World {
             Conversation::Channel("team".parse().unwrap()),
         ] {
             let page = self.im.history(&bob, &conversation, HistoryRange::After(0), 1000).await.unwrap();
-            all.extend(page.entries.into_iter().map(|entry| entry.content.encode()));
+            all.extend(page.messages.into_iter().map(|entry| entry.content.encode()));
             let lines: Vec<String> = self.im.export(&bob, &conversation).try_collect().await.unwrap();
             all.extend(lines.into_iter().map(String::into_bytes));
         }
@@ -144,7 +144,7 @@ async fn what_was_recalled_is_nowhere() {
     }
     let page =
         world.im.history(&name("bob"), &Conversation::User(name("alice")), HistoryRange::Newest, 10).await;
-    let recalled = page.unwrap().entries.remove(0);
+    let recalled = page.unwrap().messages.remove(0);
     let amended = recalled.content.amended.as_ref().unwrap();
     assert!(amended.recalled && recalled.content.is_empty());
     assert_eq!((amended.by.as_ref(), recalled.from), (Some(&name("alice")), Some(name("alice"))));
@@ -210,8 +210,8 @@ async fn what_is_no_longer_in_the_log_goes_from_the_store() {
     say(Change::recall(id).into()).await;
     archived(&archiver).await;
     let page = im.raw_history(&name("bob"), &Conversation::Inbox, HistoryRange::After(0), 100).await.unwrap();
-    assert_eq!((page.entries.len(), page.entries[0].message_id), (11, id));
-    assert!(page.entries[0].content.is_empty(), "{:?}", page.entries[0]);
+    assert_eq!((page.messages.len(), page.messages[0].message_id), (11, id));
+    assert!(page.messages[0].content.is_empty(), "{:?}", page.messages[0]);
 }
 
 /// The number of times that replacing an entry still fails.
@@ -245,7 +245,7 @@ async fn stubborn(refusals: usize) -> (Im, Arc<HookedLog<Refusals>>) {
 async fn last_made(im: &Im, changes: &[MessageId]) -> usize {
     let page = im.raw_history(&name("bob"), Conversation::Inbox, HistoryRange::After(0), 1000).await.unwrap();
     let rank = |id: &MessageId| {
-        let entry = page.entries.iter().find(|entry| entry.message_id == *id).unwrap();
+        let entry = page.messages.iter().find(|entry| entry.message_id == *id).unwrap();
         (entry.content.as_change().unwrap().order, *id)
     };
     changes.iter().enumerate().max_by_key(|(_, id)| rank(id)).unwrap().0
@@ -253,7 +253,7 @@ async fn last_made(im: &Im, changes: &[MessageId]) -> usize {
 
 async fn texts(im: &Im, user: &str) -> Vec<Option<String>> {
     let page = im.raw_history(&name(user), &Conversation::Inbox, HistoryRange::After(0), 1000).await.unwrap();
-    page.entries.into_iter().map(|entry| entry.content.as_text().map(str::to_owned)).collect()
+    page.messages.into_iter().map(|entry| entry.content.as_text().map(str::to_owned)).collect()
 }
 
 #[tokio::test]
@@ -294,7 +294,7 @@ async fn whoever_reads_finishes_what_was_left_undone() {
     assert!(says().await);
     let conversation = Conversation::Channel("team".parse().unwrap());
     let page = im.raw_history(&name("bob"), &conversation, HistoryRange::Newest, 10).await.unwrap();
-    assert!(page.entries[0].content.is_empty(), "the page is right at once: {page:?}");
+    assert!(page.messages[0].content.is_empty(), "the page is right at once: {page:?}");
     while says().await {
         tokio::task::yield_now().await;
     }
@@ -328,7 +328,7 @@ async fn of_changes_at_the_same_time_the_right_one_is_left() {
             let page =
                 im.raw_history(&name(user), &Conversation::Inbox, HistoryRange::After(1), 100).await.unwrap();
             let left: Vec<String> = page
-                .entries
+                .messages
                 .iter()
                 .filter_map(|entry| match &entry.content.as_change()?.kind {
                     ChangeKind::Edit(content) => content.as_text().map(str::to_owned),

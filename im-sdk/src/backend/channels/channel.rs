@@ -146,7 +146,7 @@ impl Channel {
     /// team.add_members(["carol"]).await?;
     /// team.send(Message::new().text("welcome")).await?;
     /// let (carol, name) = (UserId::parse("carol")?, Conversation::Channel("team".parse()?));
-    /// let seen = im.history(&carol, &name, HistoryQuery::newest(), 20).await?.entries;
+    /// let seen = im.history(&carol, &name, HistoryQuery::newest(), 20).await?.messages;
     /// assert_eq!(seen.len(), 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # })?;
@@ -311,7 +311,7 @@ impl Channel {
     /// let team = im.channel("team");
     /// team.send(Message::new().from("alice").text("hi")).await?;
     /// let page = team.history(HistoryQuery::newest(), 20).await?;
-    /// assert_eq!(page.entries[0].content.as_text(), Some("hi"));
+    /// assert_eq!(page.messages[0].content.as_text(), Some("hi"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -65,7 +65,7 @@ const TOLERANCE_MS: u64 = CLOCK_TOLERANCE.as_millis() as u64;
 #[non_exhaustive]
 pub struct HistoryPage {
     /// The messages, in the order of the log in both directions.
-    pub entries: Vec<LoggedMessage>,
+    pub messages: Vec<LoggedMessage>,
     /// The reactions to these messages and their pins, also from newer pages, if they are among the
     /// [`MAX_HISTORY_SCAN`] entries ([`MAX_HISTORY_SCAN_BYTES`]) behind the messages.
     /// [`HistoryPage::timeline`] puts them together. Empty for
@@ -80,7 +80,7 @@ impl HistoryPage {
     /// Returns the messages of the page as a user sees them, with reactions and pins.
     pub fn timeline(&self, user: UserId) -> Timeline {
         let mut timeline = Timeline::new(user);
-        self.entries.iter().chain(&self.changes).for_each(|entry| _ = timeline.apply(entry));
+        self.messages.iter().chain(&self.changes).for_each(|entry| _ = timeline.apply(entry));
         timeline
     }
 }
@@ -390,7 +390,7 @@ impl RawPage {
         let channel = channel_of(&log);
         let shown = |entry| LoggedMessage::of(channel.clone(), entry);
         HistoryPage {
-            entries: self.entries.into_iter().map(shown).collect(),
+            messages: self.entries.into_iter().map(shown).collect(),
             changes: self.changes.into_iter().map(shown).collect(),
             next: self.next,
         }

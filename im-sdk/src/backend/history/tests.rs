@@ -58,8 +58,8 @@ impl Past {
 
     async fn read(&self, conversation: &Conversation, range: HistoryRange, limit: usize) -> (Vec<u64>, bool) {
         let page = self.im.history("bob", conversation, range, limit).await.unwrap();
-        assert!(page.entries.iter().all(|entry| entry.content == Content::text("hi")));
-        (page.entries.iter().map(|entry| entry.seq).collect(), page.next.is_some())
+        assert!(page.messages.iter().all(|entry| entry.content == Content::text("hi")));
+        (page.messages.iter().map(|entry| entry.seq).collect(), page.next.is_some())
     }
 
     async fn inbox(&self, range: HistoryRange, limit: usize) -> (Vec<u64>, bool) {
@@ -154,7 +154,7 @@ async fn the_log_wins_where_it_has_something() {
     }
     let page = past.im.history("bob", &Conversation::Inbox, Newest, 10).await.unwrap();
     let seen: Vec<_> =
-        page.entries.iter().map(|entry| (entry.seq, entry.from.as_ref().unwrap().to_string())).collect();
+        page.messages.iter().map(|entry| (entry.seq, entry.from.as_ref().unwrap().to_string())).collect();
     let from = |seq: u64, from: &str| (seq, from.to_owned());
     let alice = |seq| from(seq, "alice");
     assert_eq!(
@@ -163,7 +163,7 @@ async fn the_log_wins_where_it_has_something() {
         "the log begins at 3: what was lost before that is shown"
     );
     let forward = past.im.history("bob", &Conversation::Inbox, After(0), 10).await.unwrap();
-    assert_eq!(forward.entries, page.entries, "the same from the other side");
+    assert_eq!(forward.messages, page.messages, "the same from the other side");
 }
 
 #[tokio::test]
@@ -209,14 +209,14 @@ async fn a_page_in_the_middle_is_right_although_the_changes_stand_behind_it() {
         assert_eq!(shown.content().and_then(Content::as_text), Some("edited"));
         assert!(shown.is_pinned() && shown.reactions()[0].users == [Some(&bob)]);
         let newest = im.history(&bob, &alice, Newest, 3).await.unwrap();
-        let texts: Vec<_> = newest.entries.iter().filter_map(|entry| entry.content.as_text()).collect();
+        let texts: Vec<_> = newest.messages.iter().filter_map(|entry| entry.content.as_text()).collect();
         assert_eq!((texts, newest.changes.len()), (vec!["filler 597", "filler 598", "filler 599"], 0));
     }
     im.send(Message::to(user("alice")).from("bob").content(Change::unreact(first, "x"))).await.unwrap();
     let page = im.history(&bob, &alice, After(0), 1).await.unwrap();
     assert!(page.timeline(bob.clone()).get(first).unwrap().reactions().is_empty());
     let raw = im.raw_history(&bob, &alice, Newest, 2).await.unwrap();
-    assert!(raw.entries.iter().all(|entry| entry.content.as_change().is_some()), "as they are in the log");
+    assert!(raw.messages.iter().all(|entry| entry.content.as_change().is_some()), "as they are in the log");
 }
 
 #[tokio::test]
@@ -229,7 +229,7 @@ async fn many_changes_in_a_row_leave_no_page_empty_that_need_not_be() {
     }
     let page = im.history(&name("bob"), name("alice"), Newest, 10).await.unwrap();
     assert_eq!(
-        (page.entries.len(), page.changes.len(), page.next),
+        (page.messages.len(), page.changes.len(), page.next),
         (1, 7, None),
         "of each emoji the last one"
     );
@@ -252,7 +252,7 @@ async fn what_a_user_deletes_is_gone_for_that_user_alone() {
         let other = if user == "bob" { "alice" } else { "bob" };
         for conversation in [Conversation::User(name(other)), Conversation::Channel(team.clone())] {
             let page = im.history(&name(user), &conversation, Newest, 10).await.unwrap();
-            assert_eq!(page.entries.len(), left, "{user}, {conversation:?}");
+            assert_eq!(page.messages.len(), left, "{user}, {conversation:?}");
         }
     }
 }

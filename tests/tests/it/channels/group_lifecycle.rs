@@ -102,7 +102,7 @@ async fn from_its_beginning_to_its_end(setup: Setup, via: Via) {
         assert_eq!(texts(client).await.unwrap(), ["one", "two", "three"]);
     }
     let page = other.channel("team").history(HistoryRange::After(1), 10).await.unwrap();
-    assert_eq!(page.entries.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(page.messages.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [2, 3]);
     devices[1][1].client().disconnect();
     wait_until("one less", PATIENCE, async || other.channel("team").online().await.unwrap() == 3).await;
     devices[1][1].client().connect();

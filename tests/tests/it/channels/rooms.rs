@@ -212,7 +212,7 @@ async fn members_and_joiners_of_one_channel_are_apart(setup: Setup, via: Via) {
     im.channel("team").send(text("more")).await.unwrap();
     assert_eq!(alice.text().await, "more");
     let history = im.channel("team").history(im_sdk::HistoryRange::Newest, 10).await.unwrap();
-    assert_eq!(history.entries.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(history.messages.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [1, 2]);
     im.channel("team").close().await.unwrap();
     alice.next("out of it", |event| matches!(event, Event::Reset { .. }).then_some(())).await;
     assert_eq!(im.channel("team").members(None, 10).await.unwrap(), []);

@@ -116,7 +116,7 @@ async fn history_of(deployment: &Deployment, name: &str) -> Vec<String> {
     let owner = UserId::parse(name).unwrap();
     let page = deployment.im.history(&owner, &Conversation::Inbox, HistoryRange::Newest, 10).await.unwrap();
     let mut texts: Vec<String> =
-        page.entries.iter().filter_map(|entry| entry.content.as_text()).map(str::to_owned).collect();
+        page.messages.iter().filter_map(|entry| entry.content.as_text()).map(str::to_owned).collect();
     texts.dedup();
     texts
 }

@@ -157,7 +157,7 @@ async fn what_is_hidden_or_deleted_comes_back(setup: Setup, via: Via) {
     }
     let with_alice = im_sdk::Conversation::User(id("alice"));
     let page = im.history(&id("bob"), &with_alice, HistoryRange::Newest, 10).await.unwrap();
-    assert_eq!(page.entries.len(), 2);
+    assert_eq!(page.messages.len(), 2);
     // A new message brings both back: all of what was hidden, and nothing of what was deleted.
     say(&im, "bob", "alice", "3").await;
     say_to_team(&im, "bob", "3").await;

@@ -49,7 +49,7 @@ impl Handler for Slow {
 
 async fn inbox(im: &Im, user: &str) -> Vec<String> {
     let page = im.history(&id(user), &Conversation::Inbox, HistoryRange::After(0), 100).await.unwrap();
-    page.entries.into_iter().map(|entry| entry.content.summary().to_owned()).collect()
+    page.messages.into_iter().map(|entry| entry.content.summary().to_owned()).collect()
 }
 
 fn impatient(stack: &Stack, user: &str, via: Via) -> TestClient {

@@ -86,7 +86,7 @@ async fn a_device_pages_through_a_conversation(setup: Setup, via: Via) {
     assert_eq!((texts(&from_the_beginning), from_the_beginning.next.is_some()), (vec!["1", "2"], true));
     // The back end sees the same.
     let page = im.history(&id("bob"), &alice, HistoryRange::Newest, 10).await.unwrap();
-    assert!(page.entries.iter().map(|entry| entry.content.as_text().unwrap()).eq(["1", "2", "4"]));
+    assert!(page.messages.iter().map(|entry| entry.content.as_text().unwrap()).eq(["1", "2", "4"]));
 
     let channel = Conversation::Channel("team".parse().unwrap());
     let refused = bob.client().history(channel.clone(), HistoryRange::Newest, 10).await.unwrap_err();

@@ -261,7 +261,7 @@ async fn a_member_sees_the_channel_from_its_joining_on() {
     for range in [crate::HistoryRange::After(0), crate::HistoryRange::Newest, crate::HistoryRange::Before(3)]
     {
         let page = im.history(&carol, &name, range, 10).await.unwrap();
-        assert!(page.entries.iter().all(|entry| entry.seq == 3), "{range:?}: {page:?}");
+        assert!(page.messages.iter().all(|entry| entry.seq == 3), "{range:?}: {page:?}");
     }
     // Repeating the call takes nothing away.
     team.add_members([&carol]).await.unwrap();

@@ -53,7 +53,7 @@ async fn a_page_reads_what_it_brings() {
     }
 
     let thousand = im.history("bob", &Conversation::Inbox, Newest, 1000).await.unwrap();
-    assert_eq!((thousand.entries.len(), thousand.next), (MAX_HISTORY_BYTES / LARGE, Some(Before(384))));
+    assert_eq!((thousand.messages.len(), thousand.next), (MAX_HISTORY_BYTES / LARGE, Some(Before(384))));
     let read = log.take();
     assert!(read.bytes <= MAX_HISTORY_BYTES && read.largest <= ReadLimit::USUAL_BYTES, "{read:?}");
 }

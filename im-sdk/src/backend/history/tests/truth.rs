@@ -269,7 +269,7 @@ async fn pages(im: &Im, user: &str, place: Place, forward: bool, size: usize) ->
         let page = im.history(&me, &conversation, range, size).await.unwrap();
         let timeline = page.timeline(me.clone());
         let looks: Vec<Look> = timeline.messages().map(Look::of).collect();
-        assert_eq!(looks.len(), page.entries.len());
+        assert_eq!(looks.len(), page.messages.len());
         if forward {
             all.extend(looks);
         } else {
