@@ -322,6 +322,14 @@ export class Client {
     this.#link.connect();
   }
 
+  /**
+   * Ends the connection, of all tabs that share it, and stays away until {@link connect} or until another tab is opened. What is sent
+   * meanwhile waits in the store.
+   */
+  disconnect(): void {
+    this.#link.disconnect();
+  }
+
   /** The network may have changed, or the device was asleep. Browsers say so by themselves; elsewhere the application does. */
   wake(): void {
     this.#link.wake();

@@ -35,6 +35,7 @@ export interface EngineConfig {
 /** What a client asks of whoever has the connection: the engine in this tab, or in another one. */
 export interface Link {
   connect(): void;
+  disconnect(): void;
   /** The store has new sends. */
   pull(): void;
   /** The network may have changed, or the machine slept. */
@@ -104,6 +105,10 @@ export class Engine implements Link {
 
   connect(): void {
     this.#do((now) => this.#core.connect(now));
+  }
+
+  disconnect(): void {
+    this.#do(() => this.#core.disconnect());
   }
 
   wake(): void {

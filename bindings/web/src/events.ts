@@ -30,6 +30,7 @@ export type ConnectionState = "disconnected" | "waiting" | "connecting" | "conne
 /** Something that the application is told. */
 export type ClientEvent =
   | { readonly type: "connected"; readonly user: string; readonly endpoint: string }
+  /** `retryInMs` is `Infinity` after {@link Client.disconnect}. */
   | { readonly type: "disconnected"; readonly code?: number | undefined; readonly reason: string; readonly retryInMs: number }
   /** There is no further attempt until `connect` is called. */
   | { readonly type: "stopped"; readonly cause: StopCause; readonly code?: number | undefined; readonly reason: string }

@@ -87,7 +87,7 @@ type Message =
   | { readonly type: "events"; readonly epoch: number; readonly events: readonly unknown[] }
   | { readonly type: "call"; readonly from: string; readonly id: number; readonly call: Call }
   | { readonly type: "reply"; readonly to: string; readonly id: number; readonly value?: unknown; readonly error?: PackedError }
-  | { readonly type: "do"; readonly what: "connect" | "wake" | "pull" }
+  | { readonly type: "do"; readonly what: "connect" | "disconnect" | "wake" | "pull" }
   | { readonly type: "hello" }
   | { readonly type: "bye"; readonly from: string };
 
@@ -155,8 +155,14 @@ export class TabLink implements Link {
 
   connect(): void {
     this.#wantsConnection = true;
-    if (this.#engine) this.#engine.connect();
-    else this.#post({ type: "do", what: "connect" });
+    this.#engine?.connect();
+    this.#post({ type: "do", what: "connect" });
+  }
+
+  disconnect(): void {
+    this.#wantsConnection = false;
+    this.#engine?.disconnect();
+    this.#post({ type: "do", what: "disconnect" });
   }
 
   pull(): void {
@@ -465,6 +471,8 @@ export class TabLink implements Link {
         return;
       }
       case "do":
+        // Also of the tab that has the connection next.
+        if (message.what === "connect" || message.what === "disconnect") this.#wantsConnection = message.what === "connect";
         this.#engine?.[message.what]();
         return;
       case "hello":

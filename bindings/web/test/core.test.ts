@@ -339,6 +339,27 @@ test("attempts are made one at a time, with full jitter up to 30 s", async () =>
   assert.deepEqual(delays, [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]);
 });
 
+test("a device that was told to disconnect stays away until it is told to connect", async () => {
+  const { core, actions, connect, events } = await rig();
+  core.disconnect();
+  assert.deepEqual(events(), [], "there is no connection");
+  connect(0);
+  core.handleRequest(0, 7, { joinRoom: { channel: "stage" } });
+  core.disconnect();
+  assert.equal(core.state, "disconnected");
+  assert.deepEqual(events().map((event) => event.type === "disconnected" && [event.code, event.retryInMs]), [[4405, Infinity]]);
+  assert.equal(core.pollAnswered()?.asker, 7, "nobody will answer");
+  assert.deepEqual(actions(), ["close 4405"]);
+  core.handleWake(1000);
+  core.handleTimeout(3_600_000);
+  assert.deepEqual([core.state, actions()], ["disconnected", []]);
+  core.connect(3_600_000);
+  assert.equal(core.state, "connecting");
+  core.disconnect();
+  core.handleToken(3_600_001, "a.b.c");
+  assert.equal(core.state, "disconnected", "what was asked for comes too late");
+});
+
 test("a silent server is asked, and then given up; one that was asleep with its device is asked first", async () => {
   const one = await rig();
   one.connect(0);

@@ -7,7 +7,7 @@ import { createInterface } from "node:readline";
 import { WebSocket } from "ws";
 import {
   Client, ImError, MemoryStore, SignedOutError, Terminal, Timeline, webSocket,
-  type ClientEvent, type Conversation, type Position, type ReceivedMessage, type SocketHandlers, type Store,
+  type ClientEvent, type Conversation, type Position, type ReceivedMessage, type Store,
 } from "../src/index.js";
 import type { Batch, Saved, SavedPublish } from "../src/store/store.js";
 
@@ -92,39 +92,15 @@ interface Request {
 
 type Answer = Record<string, unknown>;
 
-/** The network of the device, which can be taken away. */
-class Network {
-  isThere = false;
-  readonly #open = new Set<() => void>();
-
-  readonly socket = (url: string, protocol: string, handlers: SocketHandlers): ReturnType<ReturnType<typeof webSocket>> => {
-    if (!this.isThere) throw new Error("the device is offline");
-    const socket = webSocket(WebSocket as never)(url, protocol, { ...handlers, close: (code, reason) => (this.#open.delete(cut), handlers.close(code, reason)) });
-    const cut = (): void => {
-      socket.close(4405, "offline");
-      handlers.close(undefined, "the device is offline");
-    };
-    this.#open.add(cut);
-    return socket;
-  };
-
-  leave(): void {
-    this.isThere = false;
-    for (const cut of [...this.#open]) cut();
-  }
-}
-
 /** One device. */
 class Driver {
   #client: Client | undefined;
-  readonly #network = new Network();
   readonly #events: ClientEvent[] = [];
   readonly #outcomes = new Map<number, ClientEvent & { type: "sent" | "send_failed" }>();
   readonly #messages = new Map<string, ReceivedMessage>();
   readonly #handedOut: ReceivedMessage[] = [];
   readonly #timelines = new Map<string, Timeline>();
   #come: () => void = () => {};
-  #wasToldOffline = true;
 
   get #device(): Client {
     if (!this.#client) throw new ImError("closed", "no device is open");
@@ -134,7 +110,7 @@ class Driver {
   async open({ endpoints, device, store, tokens }: Request): Promise<Answer> {
     const left = [...tokens];
     this.#client = await Client.open({
-      endpoints, device, store: new FileStore(store), terminal: Terminal.Other, socket: this.#network.socket, ack: "manual",
+      endpoints, device, store: new FileStore(store), terminal: Terminal.Other, socket: webSocket(WebSocket as never), ack: "manual",
       token: (request) => {
         if (request.reason === "rejected") left.shift();
         if (left[0] === undefined) throw new SignedOutError("there are no more tokens");
@@ -147,17 +123,18 @@ class Driver {
       this.#events.push(event);
       this.#come();
     });
+    // The runner says when to connect.
+    this.#client.disconnect();
     return {};
   }
 
   connect(): Answer {
-    this.#network.isThere = true;
     this.#device.connect();
     return {};
   }
 
   disconnect(): Answer {
-    this.#network.leave();
+    this.#device.disconnect();
     return {};
   }
 
@@ -175,13 +152,7 @@ class Driver {
   }
 
   async next({ within_ms: withinMs }: Request): Promise<Answer> {
-    const event = await this.#until(() => {
-      // Attempts without a network are no news.
-      while (this.#events[0]?.type === "disconnected" && !this.#network.isThere && this.#events[0].code === undefined && this.#wasToldOffline) this.#events.shift();
-      return this.#events.shift();
-    }, withinMs);
-    if (event?.type === "disconnected") this.#wasToldOffline = true;
-    if (event?.type === "connected") this.#wasToldOffline = false;
+    const event = await this.#until(() => this.#events.shift(), withinMs);
     if (event?.type === "message") {
       const { message } = event;
       this.#handedOut.push(message);

@@ -229,6 +229,23 @@ test("when the leader is closed or killed the next tab goes on: nothing is lost,
   await xavier.client.close();
 });
 
+test("a tab disconnects all tabs, and the next leader stays away until a tab connects", async () => {
+  const browser = new Browser("wendy");
+  const tabs = [await browser.open(), await browser.open(), await browser.open()] as const;
+  await tabs[0].recorder.connected();
+  await tabs[1].recorder.until(() => tabs[1].client.state === "connected", "the connection");
+  tabs[1].client.disconnect();
+  for (const tab of tabs) await tab.recorder.until(() => tab.client.state === "disconnected", "the end of the connection");
+  await tabs[0].client.close(500);
+  const sent = await tabs[2].client.send({ user: "xerxes" }, "later");
+  assert.deepEqual((await tabs[2].client.queued()).map(({ state }) => state), ["pending"], "the next leader answers");
+  assert.deepEqual([tabs[1].client.state, tabs[2].client.state], ["disconnected", "disconnected"]);
+  tabs[2].client.connect();
+  await sent.outcome();
+  assert.equal(tabs[1].client.state, "connected");
+  await browser.close();
+});
+
 test("a leader that is frozen loses the connection, and follows when it is back", async () => {
   const browser = new Browser("yuri");
   const [frozen, other] = [await browser.open(), await browser.open()];

@@ -230,6 +230,17 @@ export class Core {
     this.#retry(now, code, reason || (name === "connected" ? "the connection was lost" : "no connection could be made"));
   }
 
+  /** Ends the connection, and stays away until {@link connect}. */
+  disconnect(): void {
+    if (["closed", "disconnected", "stopped"].includes(this.#phase.name)) return;
+    const reason = "the application disconnected";
+    this.#drop(CloseCode.ClientClosed, reason);
+    this.#backoff.reset();
+    this.#phase = { name: "disconnected" };
+    this.#failRequests(stopped(reason));
+    this.#events.push({ type: "disconnected", code: CloseCode.ClientClosed, reason, retryInMs: Infinity });
+  }
+
   /** The network may have changed, or the machine slept. */
   handleWake(now: number): void {
     if (this.#phase.name === "waiting" && this.#reading) this.#start(now);
