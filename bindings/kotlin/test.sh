@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds and tests the Kotlin client and its Android module, and runs the scenarios of all languages with it. Needs Java 17 or newer, Maven, and what
-# `cargo build --workspace --bins --lib` makes: TARGET says where that is, by default in target/debug.
+# Builds and tests the Kotlin client and its Android module, and runs the scenarios of all languages. Needs Java 17 or newer, Maven, and
+# what `cargo build --workspace --bins --lib` makes: TARGET says where that is, by default in target/debug.
 set -euo pipefail
 cd "$(dirname "$0")"
 

@@ -48,15 +48,7 @@ class TestServer private constructor(private val port: Int) : AutoCloseable {
     }
 
     /** Mints a token as a back end does. */
-    fun token(user: String, seconds: Long = 3600): String {
-        val now = System.currentTimeMillis() / 1000
-        val header = """{"alg":"HS256","kid":"dev","typ":"JWT"}"""
-        val claims = """{"sub":"$user","iss":"cli-chat","aud":"im","iat":$now,"exp":${now + seconds}}"""
-        val signed = "${base64(header.toByteArray())}.${base64(claims.toByteArray())}"
-        val mac = Mac.getInstance("HmacSHA256")
-        mac.init(SecretKeySpec(setting("secret").toByteArray(), "HmacSHA256"))
-        return "$signed.${base64(mac.doFinal(signed.toByteArray()))}"
-    }
+    fun token(user: String, seconds: Long = 3600): String = token(user, "cli-chat", setting("secret"), seconds)
 
     private fun hasSettings(): Boolean =
         settings.isFile && SETTINGS.all { name -> settings.readLines().any { it.startsWith("$name ") } }
@@ -69,6 +61,17 @@ class TestServer private constructor(private val port: Int) : AutoCloseable {
 
         @JvmStatic
         fun open(): TestServer = TestServer(freePort()).apply { start() }
+
+        /** Mints a token with the key of a development server. */
+        fun token(user: String, issuer: String, secret: String, seconds: Long = 3600): String {
+            val now = System.currentTimeMillis() / 1000
+            val header = """{"alg":"HS256","kid":"dev","typ":"JWT"}"""
+            val claims = """{"sub":"$user","iss":"$issuer","aud":"im","iat":$now,"exp":${now + seconds}}"""
+            val signed = "${base64(header.toByteArray())}.${base64(claims.toByteArray())}"
+            val mac = Mac.getInstance("HmacSHA256")
+            mac.init(SecretKeySpec(secret.toByteArray(), "HmacSHA256"))
+            return "$signed.${base64(mac.doFinal(signed.toByteArray()))}"
+        }
 
         /** Returns the path of a program of the workspace. */
         fun program(variable: String, name: String): String {
