@@ -7,7 +7,7 @@ use crate::{Client, Event};
 /// A batch of events, of which most are messages of plain text.
 #[derive(Clone, Debug, PartialEq, uniffi::Record)]
 pub struct CompactEvents {
-    /// How many.
+    /// The number.
     pub count: u32,
     /// A JSON array with an entry for each event: an array for a message of plain text, `null` for the next one of `others`. The fields
     /// are the id, the sender, the user and the channel that it is for, the text, whether it is silent, the local id, whether it came

@@ -29,17 +29,17 @@ pub struct ClientConfig {
     /// file is open: up to a second where another client has it.
     #[uniffi(default = None)]
     pub store_path: Option<String>,
-    /// How long `send_and_wait` waits, for a connection included, unless it is given a limit. 30 s unless set.
+    /// The time limit of `send_and_wait` without a limit of its own, including the wait for a connection. Default 30 s.
     #[uniffi(default = None)]
     pub publish_timeout_ms: Option<u64>,
-    /// How long a history and whatever else asks the back end waits, for a connection included. 15 s unless set.
+    /// The time limit of requests, such as a history, including the wait for a connection. Default 15 s.
     #[uniffi(default = None)]
     pub request_timeout_ms: Option<u64>,
     /// About how often the device checks that it has missed nothing, beside the checks that have a reason. 5 min unless
     /// set.
     #[uniffi(default = None)]
     pub cursor_check_ms: Option<u64>,
-    /// How long one endpoint may take until its transport is established. 10 s unless set.
+    /// The time limit for establishing the transport to one endpoint. Default 10 s.
     #[uniffi(default = None)]
     pub connect_timeout_ms: Option<u64>,
     /// Name and version of the software, for the operator's eyes.

@@ -127,7 +127,7 @@ pub enum Body {
 /// A change of a message.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum ChangeKind {
-    /// Nobody is to see it any more.
+    /// A recall: the message is not shown to anybody any more.
     Recall,
     /// It says this from now on.
     Edit {
@@ -160,7 +160,7 @@ pub struct Media {
     /// Such as `image/jpeg`; empty: not told.
     #[uniffi(default = "")]
     pub mime_type: String,
-    /// How many; 0: not told.
+    /// The number; 0 if unknown.
     #[uniffi(default = 0)]
     pub bytes: u64,
     /// 32 bytes, to check what was fetched.
@@ -205,7 +205,7 @@ pub struct File {
 pub struct Voice {
     /// The recording itself.
     pub media: Media,
-    /// How long it takes.
+    /// The duration.
     pub duration_ms: u32,
     /// Loudness, one byte for each of as many equal parts.
     #[uniffi(default = None)]
@@ -217,7 +217,7 @@ pub struct Voice {
 pub struct Video {
     /// The video itself.
     pub media: Media,
-    /// How long it takes.
+    /// The duration.
     pub duration_ms: u32,
     /// Pixels; 0: not told.
     #[uniffi(default = 0)]

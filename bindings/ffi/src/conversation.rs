@@ -90,7 +90,7 @@ pub struct ConversationChange {
     /// Out of the list until something is behind this entry; 0: back in it.
     #[uniffi(default = None)]
     pub hidden: Option<u64>,
-    /// Nothing up to this entry is shown to this user any more.
+    /// Entries up to this one are not shown to this user any more.
     #[uniffi(default = None)]
     pub deleted: Option<u64>,
 }
@@ -108,7 +108,7 @@ pub struct ListedConversation {
     pub last_recalled: Option<Recalled>,
     /// The end of the log that this is of.
     pub end: u64,
-    /// How many messages of others are behind what the user has read.
+    /// The number of messages of others behind the read mark.
     pub unread: u32,
     /// There may be more than that.
     pub unread_more: bool,
@@ -147,7 +147,7 @@ pub struct ConversationPage {
 /// The readers of a message.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct Readers {
-    /// How many.
+    /// The number.
     pub count: u64,
     /// Some of them, or all.
     pub users: Vec<String>,

@@ -96,7 +96,7 @@ pub enum Event {
         kind: Option<RefusalKind>,
         /// For a `Rule`: the application's own code, 0 or more, or a negative one of the SDK. Else 0.
         rule_code: i32,
-        /// Whether the same may succeed if it is sent anew.
+        /// Whether a retry may succeed.
         retryable: bool,
     },
     /// The client stays away until it is told to connect again.

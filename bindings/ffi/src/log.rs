@@ -22,7 +22,7 @@ use tracing::{
     span,
 };
 
-/// How much a record matters.
+/// The level of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum LogLevel {
     /// Something has failed.
@@ -42,7 +42,7 @@ pub enum LogLevel {
 pub struct LogRecord {
     /// When, in milliseconds since the Unix epoch.
     pub unix_ms: u64,
-    /// How much it matters.
+    /// The level.
     pub level: LogLevel,
     /// The part of the library that says so, such as `im_sdk::client`.
     pub target: String,
@@ -217,7 +217,7 @@ impl From<Level> for LogLevel {
     }
 }
 
-/// How many records wait for the sink at most.
+/// The most records that wait for the sink.
 const MAX_QUEUED_RECORDS: usize = 1024;
 
 #[cfg(test)]

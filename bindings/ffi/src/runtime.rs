@@ -43,5 +43,5 @@ fn build() -> io::Result<Runtime> {
 /// A device has a handful of connections; one thread would do, and two keep one client's TLS from delaying another.
 const WORKER_THREADS: usize = 2;
 
-/// How long the threads may take to end.
+/// The time limit for the threads to end.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);

@@ -74,7 +74,7 @@ pub struct SendFailure {
     pub kind: Option<RefusalKind>,
     /// For a `Rule`: the application's own code, 0 or more, or a negative one of the SDK. Else 0.
     pub rule_code: i32,
-    /// Whether the same may succeed if it is sent anew, and cannot arrive twice by that.
+    /// Whether a retry may succeed and cannot arrive twice.
     pub retryable: bool,
 }
 

@@ -17,7 +17,7 @@ pub struct Timeline {
 
 #[uniffi::export]
 impl Timeline {
-    /// Nothing so far, to be shown to this user.
+    /// Nothing to show to this user so far.
     ///
     /// # Errors
     /// [`InvalidContent`]: that is no user id.

@@ -53,7 +53,7 @@ impl Backend {
         run(async move { Ok(strings(&channel.members(after.as_ref(), limit as usize).await?)) }).await
     }
 
-    /// Whether a user is a member of a channel.
+    /// Returns whether a user is a member of a channel.
     pub async fn is_member(&self, channel: String, user: String) -> Result<bool, BackendError> {
         let channel = self.im()?.channel(channel);
         run(async move { Ok(channel.is_member(user).await?) }).await
@@ -65,7 +65,7 @@ impl Backend {
         run(async move { Ok(strings(&im.channels(user).await?)) }).await
     }
 
-    /// How many devices of members are connected.
+    /// Returns the number of connected devices of members.
     pub async fn channel_online(&self, channel: String) -> Result<u64, BackendError> {
         let channel = self.im()?.channel(channel);
         run(async move { Ok(channel.online().await?) }).await
@@ -125,7 +125,7 @@ impl Backend {
         run(async move { Ok(room.count(&kind, add)?) }).await
     }
 
-    /// How many devices are in a room.
+    /// Returns the number of devices in a room.
     pub async fn room_online(&self, room: String) -> Result<u64, BackendError> {
         let room = self.im()?.room(room);
         run(async move { Ok(room.online().await?) }).await

@@ -24,7 +24,7 @@ pub struct BackendConfig {
     /// The prefix of all keys and subjects, the same at the servers.
     #[uniffi(default = None)]
     pub prefix: Option<String>,
-    /// How many replicas of Redis a message must have reached.
+    /// The number of Redis replicas that must have a message before it counts as logged.
     #[uniffi(default = None)]
     pub min_replicas: Option<u32>,
     /// The database that keeps messages for good: `postgres://..` or `sqlite://..`. Without one history ends where the logs do.
@@ -39,22 +39,22 @@ pub struct BackendConfig {
     /// The name of the service, for operators. The program's name unless set.
     #[uniffi(default = None)]
     pub service_name: Option<String>,
-    /// How long a call of the service may take until it is answered. 10 s unless set.
+    /// The time limit for the answer to a call of the service. Default 10 s.
     #[uniffi(default = None)]
     pub handler_timeout_ms: Option<u64>,
-    /// How many calls are under way at once. 1024 unless set.
+    /// The number of calls under way at once. Default 1024.
     #[uniffi(default = None)]
     pub handler_concurrency: Option<u32>,
-    /// How long a send waits for the servers' answers. 5 s unless set.
+    /// The time that a send waits for the servers' answers. Default 5 s.
     #[uniffi(default = None)]
     pub send_timeout_ms: Option<u64>,
-    /// How long after sending the sender may recall a message. 2 min unless set; 0: never.
+    /// The time within which the sender may recall a message. Default 2 min; 0 forbids it.
     #[uniffi(default = None)]
     pub recall_within_ms: Option<u64>,
-    /// How long after sending the sender may edit a message. 24 h unless set; 0: never.
+    /// The time within which the sender may edit a message. Default 24 h; 0 forbids it.
     #[uniffi(default = None)]
     pub edit_within_ms: Option<u64>,
-    /// How much one user may have this back end do is limited. Off for load tests.
+    /// Limits the work that one user may cause. Turn it off for load tests.
     #[uniffi(default = true)]
     pub user_budgets: bool,
 }

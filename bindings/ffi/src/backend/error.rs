@@ -18,7 +18,7 @@ pub enum BackendError {
         code: String,
         /// The reason, for people.
         reason: String,
-        /// Whether the same may succeed if it is tried again, and cannot be done twice by that.
+        /// Whether a retry may succeed and cannot have the effect twice.
         retryable: bool,
     },
 }
@@ -29,7 +29,7 @@ impl BackendError {
         Self::of("invalid", reason, false)
     }
 
-    /// What is needed does not answer.
+    /// A service that is needed does not answer.
     pub(crate) fn unavailable(reason: impl ToString) -> Self {
         Self::of("unavailable", reason, true)
     }

@@ -79,11 +79,11 @@ pub struct BackendConversation {
     pub last_edit: Option<u64>,
     /// It was recalled.
     pub last_recalled: Option<Recalled>,
-    /// How many messages of others are behind what the user has read.
+    /// The number of messages of others behind the read mark.
     pub unread: u32,
     /// There may be more than that.
     pub unread_more: bool,
-    /// How many of them mention the user.
+    /// The number of those that mention the user.
     pub mentions: u32,
 }
 
@@ -117,7 +117,7 @@ pub struct BackendConversationPage {
 /// Unread messages of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct UnreadTotal {
-    /// How many messages.
+    /// The number of messages.
     pub count: u64,
     /// In how many conversations.
     pub conversations: u64,

@@ -14,7 +14,7 @@ pub enum Durability {
     Transient,
     /// In the logs of its recipients before the send is done.
     Logged,
-    /// The same, and on its way to the message store.
+    /// Logged, and queued for the message store.
     Archived,
 }
 
@@ -38,7 +38,7 @@ impl From<sdk::Durability> for Durability {
     }
 }
 
-/// What becomes of a transient message for a device that reads too slowly.
+/// The treatment of a transient message for a device that reads too slowly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum Priority {
     /// The device is disconnected, and syncs when it comes back.
@@ -96,7 +96,7 @@ pub struct OutgoingMessage {
     /// How well it is kept. None: as the configuration says.
     #[uniffi(default = None)]
     pub durability: Option<Durability>,
-    /// What becomes of a transient message for a slow device.
+    /// The treatment of a transient message for a slow device.
     #[uniffi(default = None)]
     pub priority: Option<Priority>,
     /// Only for these kinds of devices of users; of none named, all. For transient messages.
@@ -154,7 +154,7 @@ pub struct InboxPlace {
     pub seq: u64,
 }
 
-/// What became of a send to a channel.
+/// The result of a send to a channel.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct ChannelReceipt {
     /// The channel.
@@ -165,7 +165,7 @@ pub struct ChannelReceipt {
     pub pushed: Vec<String>,
     /// Servers that did not answer in time.
     pub unconfirmed: Vec<String>,
-    /// How many connections have it queued.
+    /// The number of connections that have it queued.
     pub connections: u64,
     /// For how many it was left out, because of its priority.
     pub shed: u64,
@@ -173,14 +173,14 @@ pub struct ChannelReceipt {
     pub unlocated: bool,
 }
 
-/// What became of a send, per device and user.
+/// The result of a send, per device and user.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct Delivery {
     /// The id that the message got.
     pub message_id: u64,
     /// How well it is kept.
     pub durability: Durability,
-    /// What became of a send to a channel.
+    /// The result of a send to a channel.
     pub channel: Option<ChannelReceipt>,
     /// Its place in each recipient's inbox.
     pub logged: Vec<InboxPlace>,
@@ -215,7 +215,7 @@ impl Receipt {
         self.inner.message_id.as_u64()
     }
 
-    /// What became of the send.
+    /// The result of the send.
     pub fn delivery(&self) -> Delivery {
         let receipt = &self.inner;
         let logged =
@@ -283,7 +283,7 @@ pub struct DeviceAckState {
     pub state: DeviceState,
 }
 
-/// What recipients' devices have acknowledged.
+/// The acknowledgements of recipients' devices.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct AckReport {
     /// As a whole.
@@ -321,12 +321,12 @@ impl From<sdk::AckReport> for AckReport {
     }
 }
 
-/// What became of a message to everybody.
+/// The result of a broadcast.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct BroadcastReceipt {
     /// The id that the message got.
     pub message_id: u64,
-    /// How many connections have it queued.
+    /// The number of connections that have it queued.
     pub connections: u64,
     /// Servers that have it.
     pub servers: Vec<String>,

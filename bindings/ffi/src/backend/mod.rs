@@ -144,7 +144,7 @@ pub struct SendFailed {
     pub code: String,
     /// The reason, for people.
     pub reason: String,
-    /// Whether the same may succeed if it is sent anew, and cannot arrive twice by that.
+    /// Whether a retry may succeed and cannot arrive twice.
     pub retryable: bool,
 }
 
@@ -175,5 +175,5 @@ async fn send_many(im: &sdk::Im, messages: Vec<OutgoingMessage>) -> SentMany {
     sent
 }
 
-/// How many sends of one call are under way at once: enough to fill a pipeline, and not so many that other work waits long.
+/// The number of sends of one call that are under way at once: enough to fill a pipeline, and few enough that other work need not wait long.
 const CONCURRENT_SENDS: usize = 128;

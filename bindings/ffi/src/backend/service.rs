@@ -28,7 +28,7 @@ pub struct ServiceCalls {
     /// Devices that want to join a room.
     #[uniffi(default = false)]
     pub join_room: bool,
-    /// Whether a user may reach another.
+    /// Asks whether a user may reach another.
     #[uniffi(default = false)]
     pub may_reach: bool,
     /// Signals.
@@ -37,7 +37,7 @@ pub struct ServiceCalls {
     /// Devices that come and go.
     #[uniffi(default = false)]
     pub presence: bool,
-    /// Which users a user may watch.
+    /// Asks which users a user may watch.
     #[uniffi(default = false)]
     pub may_watch: bool,
     /// Changes of messages, before they come as publishes.
@@ -49,15 +49,15 @@ pub struct ServiceCalls {
     /// Messages that are in their logs.
     #[uniffi(default = false)]
     pub logged: bool,
-    /// What devices have acknowledged.
+    /// Acknowledgements of devices.
     #[uniffi(default = false)]
     pub acked: bool,
-    /// What users have read, or set in a conversation.
+    /// Read marks and settings of conversations.
     #[uniffi(default = false)]
     pub marked: bool,
 }
 
-/// Which way a user would reach another.
+/// The way in which a user would reach another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum ReachKind {
     /// With a message.
@@ -74,7 +74,7 @@ pub enum ReachKind {
     Unknown,
 }
 
-/// What a device asks for.
+/// A request of a device.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum RequestKind {
     /// A page of the past.
@@ -160,7 +160,7 @@ pub enum Call {
         /// The device's own words.
         data: Vec<u8>,
     },
-    /// Whether a user may reach another.
+    /// Asks whether a user may reach another.
     MayReach {
         /// The user.
         from_user: String,
@@ -168,7 +168,7 @@ pub enum Call {
         device: String,
         /// The other user.
         to_user: String,
-        /// Which way.
+        /// The way.
         kind: ReachKind,
     },
     /// A device signals something.
@@ -195,7 +195,7 @@ pub enum Call {
         /// When, in milliseconds since the Unix epoch.
         at_ms: u64,
     },
-    /// Which users a user may watch.
+    /// Asks which users a user may watch.
     MayWatch {
         /// The user that wants to watch.
         watcher: String,
@@ -221,7 +221,7 @@ pub enum Call {
         from_user: String,
         /// The device.
         device: String,
-        /// What for.
+        /// The purpose.
         kind: RequestKind,
     },
     /// A published message is in its logs.
@@ -629,7 +629,7 @@ impl From<&sdk::RequestKind> for RequestKind {
     }
 }
 
-/// How many calls wait for the application. Further ones wait in their handlers, of which there are only so many.
+/// The number of calls that wait for the application. Further ones wait in their handlers, whose number is limited.
 const MAX_QUEUED_CALLS: usize = 256;
 
 /// When a device asks again after the application has failed.

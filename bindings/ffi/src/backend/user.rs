@@ -79,11 +79,11 @@ pub struct ServerAddresses {
     pub server: String,
     /// Its addresses.
     pub addresses: Vec<String>,
-    /// How many connections it has.
+    /// The number of its connections.
     pub connections: u32,
 }
 
-/// Whether what a back end stands on answers.
+/// The state of the services that a back end needs.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct BackendHealth {
     /// Redis and NATS answer.

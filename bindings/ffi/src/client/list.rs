@@ -22,10 +22,10 @@ struct State {
     attempts: u64,
 }
 
-/// How many messages are unread.
+/// The number of unread messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct Unread {
-    /// How many.
+    /// The number.
     pub count: u64,
     /// There may be more.
     pub more: bool,

@@ -151,7 +151,7 @@ class BackendConfig:
     prefix: str | None = None
     """The prefix of all keys and subjects, the same at the servers."""
     min_replicas: int | None = None
-    """How many replicas of Redis a message must have reached."""
+    """The number of Redis replicas that must have a message before it counts as logged."""
     message_store: str | None = None
     """The database that keeps messages for good: ``postgres://..`` or ``sqlite://..``."""
     default_durability: Durability | None = None
@@ -161,11 +161,11 @@ class BackendConfig:
     service_name: str | None = None
     """The name of the service, for operators."""
     handler_timeout: float | None = None
-    """How many seconds a call of the service may take until it is answered. None: 10."""
+    """The time limit for the answer to a call of the service, in seconds. None: 10."""
     handler_concurrency: int | None = None
-    """How many calls are under way at once. None: 1024."""
+    """The number of calls under way at once. None: 1024."""
     send_timeout: float | None = None
-    """How many seconds a send waits for the servers' answers. None: 5."""
+    """The time that a send waits for the servers' answers, in seconds. None: 5."""
     recall_within: float | None = None
     """For how many seconds the sender may recall a message; 0: never. None: 120."""
     edit_within: float | None = None
@@ -257,7 +257,7 @@ class InboxPlace:
 
 @dataclass(frozen=True, slots=True)
 class ChannelReceipt:
-    """What became of a send to a channel."""
+    """The result of a send to a channel."""
 
     channel: str
     seq: int
@@ -267,7 +267,7 @@ class ChannelReceipt:
     unconfirmed: Sequence[str]
     """Servers that did not answer in time."""
     connections: int
-    """How many connections have it queued."""
+    """The number of connections that have it queued."""
     shed: int
     """For how many it was left out, because of its priority."""
     unlocated: bool
@@ -276,7 +276,7 @@ class ChannelReceipt:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What became of a send, per device and user."""
+    """The result of a send, per device and user."""
 
     message_id: int
     durability: Durability
@@ -315,7 +315,7 @@ class AckReport:
 
 @dataclass(frozen=True, slots=True)
 class BroadcastReceipt:
-    """What became of a message to everybody."""
+    """The result of a broadcast."""
 
     message_id: int
     connections: int
@@ -338,7 +338,7 @@ class Receipt:
 
     @property
     def delivery(self) -> Delivery:
-        """What became of the send, per device and user."""
+        """The result of the send, per device and user."""
         delivery: Delivery = to_python(self._native.delivery())
         return delivery
 
@@ -395,7 +395,7 @@ class Conversation:
     unread: int
     unread_more: bool
     mentions: int
-    """How many of the unread messages mention the user."""
+    """The number of unread messages that mention the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -877,7 +877,7 @@ class Service:
 
 
 CALLS = 64
-"""How many calls are pulled at once."""
+"""The number of calls that are pulled at once."""
 
 
 class Handler:
@@ -1247,7 +1247,7 @@ class ChannelAdmin:
         return await self._backend.send(t.Channel(self.channel), said, from_user=from_user)
 
     async def online(self) -> int:
-        """How many devices of members are connected."""
+        """The number of connected devices of members."""
         count: int = await call(self._native.channel_online(self.channel))
         return count
 
@@ -1298,7 +1298,7 @@ class RoomAdmin:
         await call_whole(self._native.count_in_room(self.room, kind, add))
 
     async def online(self) -> int:
-        """How many devices are in it."""
+        """The number of devices in it."""
         count: int = await call(self._native.room_online(self.room))
         return count
 
