@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Makes all figures of tests/bench/RESULTS.md again: tests/bench/results.sh DIRECTORY
+# Reproduces all figures of tests/bench/RESULTS.md: tests/bench/results.sh DIRECTORY
 #
 # Writes one file of JSON lines per table and one SVG per plot into DIRECTORY, then tables.md from them. Takes about 15 minutes on
-# two cores, on a machine that does nothing else; a run that takes too long is ended and noted in failed.txt. Peers that are not
-# installed are left out, and noted there: tests/bench/README.md says how to get them.
+# two cores of an otherwise idle machine. A run that exceeds its time limit is killed and noted in failed.txt. Peers that are not
+# installed are skipped and noted there too: tests/bench/README.md explains how to install them.
 #
-# Variables: ROUNDS (3), SECONDS_EACH (8), LARGE (100000): rounds of a comparison, the length of a run, and the most connections.
+# Variables: ROUNDS (3), the rounds of a comparison; SECONDS_EACH (8), the length of a run; LARGE (100000), the most connections.
 set -euo pipefail
 [ $# = 1 ] || { echo "usage: $0 DIRECTORY" >&2; exit 2; }
 mkdir -p "$1"
@@ -20,7 +20,8 @@ bench=target/release/im-bench
 
 say() { printf '\n== %s (%s)\n' "$*" "$(date +%T)"; }
 
-# measure FILE LIMIT ARGUMENTS...: appends what a run prints to FILE.json. What fails is noted, and the rest goes on.
+# measure FILE LIMIT ARGUMENTS...: appends the output of a run to FILE.json. A failure is noted, and the script
+# continues.
 measure() {
     local file=$1 limit=$2
     shift 2
@@ -34,7 +35,7 @@ say "building"
 cargo build --locked --release -p im-server -p im-bench
 rm -f "$out"/*.json "$out"/*.svg
 
-# The machine, and what ran on it.
+# The machine and the versions of the programs.
 {
     uname -sr
     grep -m1 'model name' /proc/cpuinfo || true
@@ -57,7 +58,8 @@ for peer in "centrifugo:BENCH_CENTRIFUGO" "uws:BENCH_BUN"; do
     fi
 done
 
-# 1. Deliveries beside peers: each round runs every target in turn. (5 targets x 2 s warm-up, measuring, starting)
+# 1. Deliveries compared with peers: each round runs every target in turn. (5 targets x 2 s warm-up, measuring,
+# starting)
 # shellcheck disable=SC2086
 {
     measure unicast-max 400 compare unicast $peers --rounds "$rounds" --seconds "$seconds" --plot "$out/unicast-max.svg"
@@ -66,7 +68,7 @@ done
     measure channel-max 400 compare channel $peers --rounds "$rounds" --seconds "$seconds" --plot "$out/channel-max.svg"
 }
 
-# 2. The same over TLS and QUIC, and by the SDK.
+# 2. Deliveries over TLS and QUIC, and through the SDK.
 for transport in ws wss quic; do
     measure transports 60 unicast --transport "$transport" --seconds "$seconds"
 done
@@ -87,18 +89,18 @@ done
 measure idle 240 idle --connections "$large"
 measure many 240 unicast --connections "$large" --rate 40000 --seconds 20
 
-# 4. Everybody comes at once.
+# 4. All devices connect at once.
 for transport in ws wss quic; do
     for registration in none redis; do
         measure storm 90 storm --transport "$transport" --registration "$registration" --connections 5000
     done
 done
 
-# 5. Everybody comes back.
+# 5. All devices come back at once.
 measure resume 120 resume --connections 5000 --missed 20
 measure resume 120 resume --connections 5000 --missed 20 --transport quic
 
-# 6. What a delivery costs when there is more of everything.
+# 6. Cost of a delivery as the numbers of connections and channels grow.
 measure growth-connections 300 growth connections --seconds "$seconds" --plot "$out/growth-connections.svg"
 measure growth-channels 200 growth channels --seconds "$seconds" --plot "$out/growth-channels.svg"
 

@@ -1,4 +1,5 @@
-// A pusher on uWebSockets (inside Bun). Prints two ports: for devices, and for records (see src/target/records.rs).
+// A push server on uWebSockets (inside Bun). Prints two ports: one for devices, one for records (see
+// src/target/records.rs).
 const ROOM = 0x80000000;
 const devices = [];
 

@@ -1,16 +1,18 @@
-//! Who gets a message: one connection, or the members of a channel. Publisher, fleet and verification count by it.
+//! The receivers of a message: one connection, or the members of a channel. Publisher, fleet and verification
+//! share it.
 
-/// See the module's description.
+/// The receivers of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Audience {
     /// The connection that the stamp names.
     One,
-    /// The members of the channel that the stamp names, one of so many. Connections are spread over them in turn.
+    /// The members of the channel that the stamp names. Contains the number of channels; connections are assigned
+    /// to them round-robin.
     Channels(u32),
 }
 
 impl Audience {
-    /// The number that a connection's messages carry.
+    /// Returns the number that the messages of a connection carry.
     pub(crate) fn of(self, index: u32) -> u32 {
         match self {
             Self::One => index,
@@ -18,7 +20,7 @@ impl Audience {
         }
     }
 
-    /// How many audiences there are.
+    /// Returns the number of audiences.
     pub(crate) fn count(self, connections: u32) -> u32 {
         match self {
             Self::One => connections.max(1),
@@ -26,19 +28,19 @@ impl Audience {
         }
     }
 
-    /// The most deliveries that one message makes.
+    /// Returns the maximum number of deliveries of one message.
     pub(crate) fn members(self, connections: u32) -> u64 {
         u64::from(connections).div_ceil(self.count(connections).into())
     }
 
-    /// How many deliveries so many messages make, which go to the audiences in turn.
+    /// Returns the number of deliveries of `messages` messages that go to the audiences in turn.
     pub(crate) fn deliveries(self, connections: u32, messages: u64) -> u64 {
         let (count, connections) = (u64::from(self.count(connections)), u64::from(connections));
         let (rounds, rest) = (messages / count, messages % count);
         rounds * connections + rest * (connections / count) + rest.min(connections % count)
     }
 
-    /// The members of one channel.
+    /// Returns the connections that are members of an audience.
     pub(crate) fn members_of(self, audience: u32, connections: u32) -> impl Iterator<Item = u32> {
         (audience..connections).step_by(self.count(connections) as usize)
     }

@@ -1,12 +1,13 @@
-//! How many connections fit where: a descriptor table holds no more than the limit of open files allows.
+//! Number of connections that a process can hold, within the limit of open files of its descriptor table.
 
-/// What a process or a thread has open beside its connections.
+/// Descriptors of a process or thread other than those of its connections.
 const RESERVED: u64 = 500;
 
-/// How many connections one process, or one thread with a descriptor table of its own, can hold.
+/// Returns the number of connections that one process, or one thread with a descriptor table of its own, can
+/// hold.
 ///
 /// # Errors
-/// When the limit cannot be read.
+/// Fails if the limit cannot be read.
 pub(crate) fn per_table() -> Result<u32, String> {
     let (_, hard) = rlimit::Resource::NOFILE
         .get()
@@ -14,23 +15,24 @@ pub(crate) fn per_table() -> Result<u32, String> {
     Ok(u32::try_from(hard.saturating_sub(RESERVED)).unwrap_or(u32::MAX).max(1))
 }
 
-/// How many connections one im-server can hold: it keeps a quarter of its descriptors for devices that are not let in yet.
+/// Returns the number of connections that one im-server can hold. It reserves a quarter of its descriptors for devices
+/// that are not logged in yet.
 ///
 /// # Errors
-/// When the limit cannot be read.
+/// Fails if the limit cannot be read.
 pub(crate) fn per_server() -> Result<u32, String> {
     Ok((per_table()? / 4 * 3).max(1))
 }
 
-/// As many as are needed for so many connections, of those that hold so many each.
+/// Returns the number of tables that `connections` need at `each` connections per table.
 pub(crate) fn tables(connections: u32, each: u32) -> usize {
     connections.div_ceil(each.max(1)).max(1) as usize
 }
 
-/// For targets that are one process.
+/// Checks that a target with a single process can hold the connections.
 ///
 /// # Errors
-/// When it cannot hold so many.
+/// Fails if it cannot.
 pub(crate) fn one_process_holds(connections: u32) -> Result<(), String> {
     let most = per_table()?;
     if connections <= most {

@@ -1,8 +1,9 @@
-//! Medians of several runs, and what they are in terms of each other.
+//! Medians of several runs, and ratios between targets.
 
 use crate::report::{Latency, Ratio, Report};
 
-/// The median of each target, in the order in which they appear, and the first one's ratios to the others.
+/// Returns the median report of each target, in order of appearance, and the ratios of the first one to the
+/// others.
 pub(crate) fn summarize(runs: &[Report]) -> (Vec<Report>, Vec<Ratio>) {
     let mut targets: Vec<&str> = Vec::new();
     for run in runs {
@@ -40,7 +41,8 @@ fn ratios(target: &Report, peer: &Report) -> Vec<Ratio> {
     numbers.iter().filter_map(ratio).collect()
 }
 
-/// The medians of the numbers; faults are added up, and the curve is that of the run with the median rate.
+/// Returns the medians of the numbers. Faults are summed, and the latency curve is that of the run with the
+/// median rate.
 fn median_report(runs: &[&Report]) -> Option<Report> {
     let median = |number: Number| median(runs.iter().filter_map(|run| number(run)).collect());
     let sum = |number: fn(&Report) -> Option<u64>| {
@@ -69,7 +71,7 @@ fn median_report(runs: &[&Report]) -> Option<Report> {
     })
 }
 
-/// The run in the middle by its rate.
+/// Returns the run with the median rate.
 fn typical<'a>(runs: &[&'a Report]) -> Option<&'a Report> {
     let mut runs = runs.to_vec();
     let rate = |run: &Report| run.delivered_per_s.unwrap_or_default();

@@ -1,31 +1,31 @@
-//! How a connection introduces itself: what to send, what to wait for, until it is ready to receive.
+//! Logins: the bytes a connection sends and awaits before it is ready to receive.
 
 use std::mem;
 
-/// What to do after something has come.
+/// The next step of a login.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// Go on reading.
+    /// Keep reading.
     Wait,
-    /// Send this and go on reading.
+    /// Send these bytes and keep reading.
     Send(Vec<u8>),
-    /// The connection is ready, and this is what its server calls it.
+    /// The connection is ready. Contains the server's name for it.
     Ready(u64),
 }
 
-/// One connection's login, as far as it got. Written for each target, without input or output of its own.
+/// The login of a connection, without I/O. Each target has its own.
 pub(crate) trait Login: Send {
-    /// The first bytes to send.
+    /// Returns the first bytes to send.
     fn start(&mut self) -> Vec<u8>;
 
-    /// Takes what has come and was not consumed, and removes from it what it consumes.
+    /// Takes the received bytes, and removes those that it consumes.
     ///
     /// # Errors
-    /// What is wrong with the server's answer.
+    /// Returns what is wrong with the server's answer.
     fn received(&mut self, bytes: &mut Vec<u8>) -> Result<Progress, String>;
 }
 
-/// A WebSocket handshake and messages on top of it (RFC 6455): what each message is, the target says.
+/// A WebSocket handshake, followed by the messages of the target (RFC 6455).
 #[derive(Debug)]
 pub(crate) struct WebSocketLogin<M> {
     request: String,
@@ -33,25 +33,25 @@ pub(crate) struct WebSocketLogin<M> {
     messages: M,
 }
 
-/// What is said over the WebSocket until the connection is ready.
+/// The messages over a WebSocket until the connection is ready.
 pub(crate) trait Messages: Send {
-    /// The message to send at first; empty: none.
+    /// Returns the first message to send; empty for none.
     fn first(&mut self) -> Vec<u8>;
 
-    /// Takes a message of the server.
+    /// Takes a message from the server.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns what is wrong with the message.
     fn received(&mut self, message: &[u8]) -> Result<Progress, String>;
 
-    /// Whether messages are sent as text.
+    /// Returns whether messages are sent as text.
     fn is_text(&self) -> bool {
         false
     }
 }
 
 impl<M: Messages> WebSocketLogin<M> {
-    /// A login at this path, with this subprotocol if there is one.
+    /// Creates a login at a path, with a subprotocol if there is one.
     pub(crate) fn new(path: &str, subprotocol: Option<&str>, messages: M) -> Self {
         let protocol =
             subprotocol.map(|name| format!("Sec-WebSocket-Protocol: {name}\r\n")).unwrap_or_default();
@@ -71,7 +71,7 @@ impl<M: Messages> WebSocketLogin<M> {
                 frame.extend_from_slice(&(length as u16).to_be_bytes());
             }
         }
-        // A mask of zeros is a mask, and leaves the bytes as they are.
+        // An all-zero mask is valid and leaves the bytes unchanged.
         frame.extend_from_slice(&[0; 4]);
         frame.extend_from_slice(message);
         frame
@@ -121,7 +121,8 @@ impl<M: Messages> Login for WebSocketLogin<M> {
     }
 }
 
-/// The head of a server's frame, which is not masked: its length, the payload's, and the opcode.
+/// Parses the head of a server's frame, which is not masked. Returns the lengths of head and payload, and the
+/// opcode.
 fn frame_head(bytes: &[u8]) -> Option<(usize, usize, u8)> {
     let opcode = bytes.first()? & 0x0f;
     match bytes.get(1)? & 0x7f {

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 
-/// As the server has it, and as a back end that sends much would.
+/// The server's allocator, which suits a back end with a high rate of sends too.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What a choice is called on the command line.
+/// Returns the name of a choice on the command line.
 fn name<T: ValueEnum>(choice: T) -> String {
     choice.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! When to send how much: at a rate whatever happens, or as fast as deliveries come back.
+//! Pacing of messages: at a fixed rate, or as fast as deliveries come back.
 
 use std::{
     sync::{
@@ -15,14 +15,15 @@ use crate::{
     target::Publisher,
 };
 
-/// How fast to send.
+/// The rate of sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rate {
-    /// As many messages a second, spread evenly. What is late is sent late, and its latency counts from when it was due.
+    /// A number of messages per second, evenly spaced. A late message is sent late, and its latency counts from the time
+    /// it was due.
     PerSecond(u64),
-    /// As many as the target delivers, with a bounded number of deliveries outstanding.
+    /// As fast as the target delivers, with a bounded number of outstanding deliveries.
     Max {
-        /// The bound; `None`: one that suits the audience.
+        /// The bound; `None` for one that suits the audience.
         window: Option<u64>,
     },
 }
@@ -41,40 +42,40 @@ impl std::str::FromStr for Rate {
     }
 }
 
-/// A thread that sends.
+/// The sending thread.
 #[derive(Debug)]
 pub(crate) struct Sender {
     thread: JoinHandle<Result<Sent, String>>,
     stop: Arc<AtomicBool>,
 }
 
-/// What was sent.
+/// The result of sending.
 pub(crate) struct Sent {
     /// Messages.
     pub(crate) messages: u64,
     /// Sends that the target refused.
     pub(crate) failed: u64,
-    /// Keep it until everything has come: a connection that is closed while something on it is unread takes what is on its
-    /// way with it.
+    /// The publisher. Keep it until everything has arrived: closing a connection with unread data discards the data in
+    /// flight.
     pub(crate) publisher: Box<dyn Publisher>,
 }
 
-/// To whom.
+/// The load: its rate and its receivers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
-    /// How fast.
+    /// The rate.
     pub(crate) rate: Rate,
-    /// Each of which gets one in its turn.
+    /// The audiences; each gets a message in its turn.
     pub(crate) audience: Audience,
-    /// How many connections.
+    /// Number of connections.
     pub(crate) connections: u32,
 }
 
 impl Sender {
-    /// Sends from now on.
+    /// Starts to send.
     ///
     /// # Errors
-    /// When there is no thread.
+    /// Fails if the thread cannot be started.
     pub(crate) fn start(
         plan: Plan,
         publisher: Box<dyn Publisher>,
@@ -94,15 +95,15 @@ impl Sender {
         Ok(Self { thread, stop })
     }
 
-    /// Whether it has ended by itself, which is an error.
+    /// Returns whether the thread has ended by itself, which is an error.
     pub(crate) fn has_failed(&self) -> bool {
         self.thread.is_finished()
     }
 
-    /// Sends nothing more.
+    /// Stops sending.
     ///
     /// # Errors
-    /// What went wrong while it sent.
+    /// Returns the error that sending has met.
     pub(crate) fn finish(self) -> Result<Sent, String> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().map_err(|_| "the sender panicked".to_owned())?
@@ -174,7 +175,7 @@ impl<D: Fn() -> u64> Sending<D> {
     }
 }
 
-/// How many deliveries may be outstanding.
+/// Returns the default limit of outstanding deliveries.
 fn default_window(audience: Audience, connections: u32) -> u64 {
     match audience {
         Audience::One => UNICAST_WINDOW,
@@ -185,22 +186,22 @@ fn default_window(audience: Audience, connections: u32) -> u64 {
     }
 }
 
-/// With 5,000 connections in turn, a connection has at most one message outstanding: what is measured is single
-/// deliveries.
+/// Outstanding deliveries of unicast. With 5,000 connections in turn, each has at most one outstanding message,
+/// so single deliveries are measured.
 pub(crate) const UNICAST_WINDOW: u64 = 4096;
 
-/// Messages that a channel may have on their way: enough that a target that can merge them does.
+/// Outstanding messages per channel: enough for a target that coalesces them.
 const CHANNEL_WINDOW: u64 = 256;
 
-/// Messages that all channels may have on their way: as many as nobody's buffer for one server is too small for.
+/// Outstanding messages of all channels: few enough for every target's buffer for one server.
 const CHANNELS_WINDOW: u64 = 32_768;
 
-/// How many messages are handed to a target at once, at most.
+/// Maximum number of messages handed to a target at once.
 const BATCH: usize = 128;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// The sender looks at least as often whether it should stop.
+/// Maximum interval at which the sender checks whether to stop.
 const LONGEST_SLEEP: Duration = Duration::from_millis(20);
 
 #[cfg(test)]

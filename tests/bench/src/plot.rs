@@ -1,4 +1,4 @@
-//! Plots as SVG: latencies by share, and cost by size.
+//! Plots as SVG: latency by percentile, and cost by size.
 
 use std::{fmt::Display, path::Path};
 
@@ -15,13 +15,13 @@ use plotters::{
 
 use crate::{report::Report, scenario::Dimension};
 
-/// The latency of each run against the share of deliveries that were not slower: a line for each run.
+/// Plots the latency against the share of deliveries that were not slower, a line for each run.
 ///
 /// # Errors
-/// When there is nothing to plot, or the file cannot be written.
+/// Fails if there is nothing to plot, or the file cannot be written.
 pub(crate) fn latencies(file: &Path, title: &str, reports: &[Report]) -> Result<(), String> {
     let line = |report: &Report| {
-        // 0.99 stands at 100: as many nines as there are, at equal distances.
+        // 0.99 is at 100: the axis counts nines, at equal distances.
         let points = report.curve.iter().map(|(share, us)| (1.0 / (1.0 - share).max(1e-6), us.max(1.0)));
         Line { name: report.target.clone(), points: points.collect() }
     };
@@ -29,10 +29,10 @@ pub(crate) fn latencies(file: &Path, title: &str, reports: &[Report]) -> Result<
     draw(file, &axes, &reports.iter().map(line).collect::<Vec<_>>(), &share)
 }
 
-/// What a delivery costs against what grows.
+/// Plots the cost of a delivery against the growing dimension.
 ///
 /// # Errors
-/// When there is nothing to plot, or the file cannot be written.
+/// Fails if there is nothing to plot, or the file cannot be written.
 pub(crate) fn growth(file: &Path, dimension: Dimension, reports: &[Report]) -> Result<(), String> {
     let cost = |name: &str, number: fn(&Report) -> Option<f64>| {
         let point =
@@ -63,7 +63,7 @@ struct Line {
     points: Vec<(f64, f64)>,
 }
 
-/// "99.9 %" for 1000.
+/// Formats 1000 as "99.9 %".
 fn share(inverse: &f64) -> String {
     let percent = format!("{:.4}", 100.0 * (1.0 - 1.0 / inverse));
     format!("{} %", percent.trim_end_matches('0').trim_end_matches('.'))
@@ -135,17 +135,17 @@ fn cannot_write(file: &Path, error: &dyn Display) -> String {
     format!("cannot write the plot {}: {error}", file.display())
 }
 
-/// With as many digits as say something.
+/// Formats a number with its significant digits.
 fn amount(number: f64) -> String {
     if number < 10.0 { format!("{number:.2}") } else { format!("{number:.0}") }
 }
 
 const SIZE: (u32, u32) = (800, 480);
 
-/// Lines of no more points get a mark at each.
+/// Lines with at most this many points have a mark at each.
 const MOST_MARKED: usize = 20;
 
-/// Told apart also by those who see fewer colours (Okabe and Ito).
+/// Colours that people with colour blindness can tell apart (Okabe and Ito).
 const COLORS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),

@@ -1,73 +1,74 @@
-//! What a run says.
+//! Reports of runs.
 
 use serde::{Deserialize, Serialize};
 
-/// One run. `None` where it does not apply.
+/// The report of one run. Fields that do not apply are `None`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Report {
-    /// Which scenario.
+    /// Scenario.
     pub(crate) scenario: String,
-    /// Which target.
+    /// Target.
     pub(crate) target: String,
     /// Its version.
     pub(crate) version: String,
-    /// How devices were connected.
+    /// Transport of the devices.
     pub(crate) transport: Option<String>,
-    /// Where messages entered.
+    /// Entry point of the messages.
     pub(crate) path: Option<String>,
-    /// How many.
+    /// Number of connections.
     pub(crate) connections: u32,
-    /// How many channels they were spread over.
+    /// Number of channels among which they were divided.
     pub(crate) channels: Option<u32>,
-    /// How many server processes.
+    /// Number of server processes.
     pub(crate) servers: Option<usize>,
-    /// Where routes were registered.
+    /// Registry of the routes.
     pub(crate) registration: Option<String>,
-    /// The size of a payload.
+    /// Size of a payload.
     pub(crate) payload_bytes: Option<usize>,
-    /// How long it was measured.
+    /// Duration of the measurement.
     pub(crate) seconds: f64,
     /// Messages sent in the whole run, warm-up included.
     pub(crate) sent: Option<u64>,
     /// Deliveries in the whole run, each message and recipient once.
     pub(crate) delivered: Option<u64>,
-    /// Deliveries a second while it was measured.
+    /// Deliveries per second of the measurement.
     pub(crate) delivered_per_s: Option<f64>,
-    /// Deliveries that never came.
+    /// Deliveries that never arrived.
     pub(crate) lost: Option<u64>,
-    /// Deliveries that came again.
+    /// Deliveries that arrived again.
     pub(crate) duplicated: Option<u64>,
-    /// Deliveries that came after a later one.
+    /// Deliveries that arrived after a later one.
     pub(crate) reordered: Option<u64>,
     /// Sends that failed, and connections that the server closed.
     pub(crate) failed: Option<u64>,
-    /// From when a message was due to when it had arrived.
+    /// Latency from the time a message was due to its arrival.
     pub(crate) latency_us: Option<Latency>,
-    /// What the target's processes took.
+    /// Processor time of the target's processes.
     pub(crate) server_cpu_us_per_delivery: Option<f64>,
-    /// What the receiving threads took; they share the machine with the target.
+    /// Processor time of the receiving threads, which share the machine with the target.
     pub(crate) client_cpu_us_per_delivery: Option<f64>,
-    /// What the sending took in this process: the SDK, where messages enter by it.
+    /// Processor time of sending in this process: the SDK, if messages enter through it.
     pub(crate) sender_cpu_us_per_delivery: Option<f64>,
-    /// The share of the time in which the busiest receiving thread was at work: near 1, the load client is what was measured.
+    /// Share of the time in which the busiest receiving thread was at work. Near 1, the load client was the bottleneck.
     pub(crate) client_busy: Option<f64>,
-    /// Messages in one write, as the receiving sockets count data segments; over QUIC in one datagram.
+    /// Messages per write, by the receiving sockets' count of data segments; over QUIC, messages per
+    /// datagram.
     pub(crate) messages_per_write: Option<f64>,
-    /// User memory of the target's processes, for each connection.
+    /// User memory of the target's processes per connection.
     pub(crate) server_rss_bytes_per_connection: Option<f64>,
-    /// Kernel memory of the machine (both ends of the connection), for each connection.
+    /// Kernel memory of the machine (both ends of the connection) per connection.
     pub(crate) kernel_bytes_per_connection: Option<f64>,
-    /// Connections made a second.
+    /// Connections made per second.
     pub(crate) connects_per_s: Option<f64>,
-    /// What the target's processes took for each.
+    /// Processor time of the target's processes per connection made.
     pub(crate) server_cpu_us_per_connect: Option<f64>,
-    /// What the receiving threads took for each.
+    /// Processor time of the receiving threads per connection made.
     pub(crate) client_cpu_us_per_connect: Option<f64>,
-    /// Devices a second that connected and got all that they had missed.
+    /// Devices per second that connected and received everything they had missed.
     pub(crate) resumes_per_s: Option<f64>,
-    /// What it was taken under that others should know.
+    /// Note on the circumstances of the run.
     pub(crate) note: Option<String>,
-    /// Shares of all deliveries and the latency in microseconds that each is not above.
+    /// Quantiles, and the latency of each in microseconds.
     #[serde(skip)]
     pub(crate) curve: Vec<(f64, f64)>,
 }
@@ -77,27 +78,27 @@ pub(crate) struct Report {
 pub(crate) struct Latency {
     /// The median.
     pub p50: f64,
-    /// One of a hundred is slower.
+    /// One in a hundred is slower.
     pub p99: f64,
-    /// One of a thousand is slower.
+    /// One in a thousand is slower.
     pub p999: f64,
 }
 
-/// What one number of a run is in terms of another target's.
+/// The ratio of one number between two targets.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Ratio {
-    /// Which number.
+    /// Name of the number.
     pub(crate) ratio: String,
-    /// Of which target.
+    /// Target of the numerator.
     pub(crate) target: String,
-    /// To which.
+    /// Target of the denominator.
     pub(crate) to: String,
-    /// The medians' quotient.
+    /// Quotient of the medians.
     pub(crate) value: f64,
 }
 
 impl Report {
-    /// Nothing was lost, doubled, shuffled or refused.
+    /// Returns whether nothing was lost, duplicated, reordered or refused.
     pub(crate) fn is_exact(&self) -> bool {
         [self.lost, self.duplicated, self.reordered, self.failed]
             .into_iter()
@@ -105,7 +106,7 @@ impl Report {
             .all(|count| count == 0)
     }
 
-    /// Names and values for people.
+    /// Returns names and values for people.
     pub(crate) fn rows(&self) -> Rows {
         let mut rows = vec![
             ("scenario", self.scenario.clone()),
@@ -153,7 +154,7 @@ impl Report {
     }
 }
 
-/// A table of some runs, one column each.
+/// Formats a table of runs, one column each.
 pub(crate) fn table(reports: &[Report]) -> String {
     let grid = grid(&reports.iter().map(Report::rows).collect::<Vec<_>>());
     let columns = reports.len() + 1;
@@ -170,10 +171,10 @@ pub(crate) fn table(reports: &[Report]) -> String {
     text
 }
 
-/// What one run says, by names.
+/// Names and values of one run.
 pub(crate) type Rows = Vec<(&'static str, String)>;
 
-/// The table's cells, row by row: a name, then the value of each run.
+/// Returns the cells of a table, row by row: a name, then the value of each run.
 pub(crate) fn grid(columns: &[Rows]) -> Vec<Vec<String>> {
     let mut names: Vec<&str> = Vec::new();
     for (name, _) in columns.iter().flatten() {
@@ -192,7 +193,7 @@ pub(crate) fn grid(columns: &[Rows]) -> Vec<Vec<String>> {
     names.iter().map(row).collect()
 }
 
-/// 1234567 as 1,234,567.
+/// Formats 1234567 as 1,234,567.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

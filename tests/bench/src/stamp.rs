@@ -1,11 +1,11 @@
-//! What is written into every payload, so that every delivery can be verified and timed.
+//! Stamps: the contents of every payload, by which every delivery is verified and timed.
 //!
 //! ```text
 //! ~imbench 0000123456789abc 00000007 0000002a ....
 //! magic    nanoseconds      audience sequence padding up to the payload's size
 //! ```
-//! (without the spaces). It is ASCII, so that it also travels inside JSON, and is found by its magic in whatever
-//! surrounds it: the load client needs no parser of anyone's protocol once it is connected.
+//! (without the spaces). It is ASCII, so that it also fits into JSON, and is found by its magic in any
+//! surrounding bytes: once connected, the load client needs no parser of any protocol.
 
 use memchr::memmem;
 use rustix::time::{ClockId, clock_gettime};
@@ -15,19 +15,19 @@ const MAGIC: &[u8; 8] = b"~imbench";
 /// The length of a stamp, and the smallest payload.
 pub(crate) const LEN: usize = MAGIC.len() + 16 + 8 + 8;
 
-/// One message, as the publisher made it.
+/// The stamp of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
-    /// When it should have been sent, by [`now`].
+    /// Time at which it was due, by [`now`].
     pub(crate) time: u64,
-    /// The connection or the channel that it is for.
+    /// Number of the audience.
     pub(crate) audience: u32,
-    /// Counts the messages to this audience, from 0.
+    /// Sequence number within the audience, from 0.
     pub(crate) sequence: u32,
 }
 
 impl Stamp {
-    /// Appends a payload of so many bytes, at least [`LEN`].
+    /// Appends a payload of `bytes` bytes, at least [`LEN`].
     pub(crate) fn write(self, bytes: usize, payload: &mut Vec<u8>) {
         let end = payload.len() + bytes.max(LEN);
         payload.extend_from_slice(MAGIC);
@@ -45,16 +45,16 @@ impl Stamp {
     }
 }
 
-/// Nanoseconds of the system's monotonic clock: the same in every process of this machine.
+/// Returns the system's monotonic time in nanoseconds, the same in every process of this machine.
 pub(crate) fn now() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);
     time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
 }
 
-/// Finds stamps in a stream of bytes, also those that lie across two reads.
+/// Finds stamps in a stream of bytes, including those that span two reads.
 #[derive(Debug)]
 pub(crate) struct Scanner {
-    /// The last bytes of the read before, too few to be a whole stamp.
+    /// The last bytes of the previous read, too few for a whole stamp.
     carry: [u8; LEN - 1],
     carried: usize,
 }
@@ -66,14 +66,14 @@ impl Default for Scanner {
 }
 
 impl Scanner {
-    /// Reports each stamp that is complete with these bytes.
+    /// Calls `found` for each stamp that these bytes complete.
     pub(crate) fn feed(&mut self, finder: &Finder, bytes: &[u8], mut found: impl FnMut(Stamp)) {
         let mut seam = [0; 2 * (LEN - 1)];
         let head = bytes.len().min(LEN - 1);
         let seam_len = self.carried + head;
         seam[..self.carried].copy_from_slice(&self.carry[..self.carried]);
         seam[self.carried..seam_len].copy_from_slice(&bytes[..head]);
-        // What begins in the carry ends in the head; what begins behind it is found below.
+        // Stamps that start in the carry end in the head. Those that start after it are found below.
         finder.scan(&seam[..seam_len], |at, stamp| {
             if at < self.carried {
                 found(stamp);
@@ -87,7 +87,7 @@ impl Scanner {
     }
 }
 
-/// A prepared search for stamps, shared by all scanners of a thread.
+/// A prepared search for stamps, shared by all connections of a thread.
 #[derive(Debug)]
 pub(crate) struct Finder(memmem::Finder<'static>);
 
@@ -98,7 +98,7 @@ impl Default for Finder {
 }
 
 impl Finder {
-    /// Each complete stamp and where it begins.
+    /// Calls `found` for each complete stamp, with its offset.
     fn scan(&self, bytes: &[u8], mut found: impl FnMut(usize, Stamp)) {
         let mut from = 0;
         while let Some(at) = self.0.find(&bytes[from..]) {

@@ -1,4 +1,4 @@
-//! Markdown tables of runs that were written down as JSON: what RESULTS.md is made of.
+//! Markdown tables of runs that were saved as JSON, for RESULTS.md.
 
 use std::path::PathBuf;
 
@@ -7,10 +7,10 @@ use crate::{
     scenario::SendReport,
 };
 
-/// A table for each file: a row for each number, a column for each run, and the ratios below.
+/// Formats a table for each file: a row for each number, a column for each run, and the ratios below.
 ///
 /// # Errors
-/// When a file cannot be read, or a line in it is neither a run nor a ratio.
+/// Fails if a file cannot be read, or a line in it is neither a run nor a ratio.
 pub(crate) fn markdown(files: &[PathBuf]) -> Result<String, String> {
     let mut text = String::new();
     for file in files {

@@ -1,4 +1,4 @@
-//! What arrived: whether it was right, and how long it took.
+//! Accounting of deliveries: correctness and latency.
 
 use std::collections::BTreeSet;
 
@@ -6,23 +6,23 @@ use hdrhistogram::Histogram;
 
 use crate::stamp::Stamp;
 
-/// What one connection has received.
+/// The messages that a connection has received.
 #[derive(Debug, Default)]
 pub(crate) struct Received {
-    /// The sequence number that comes next.
+    /// The next sequence number.
     next: u32,
-    /// Earlier ones that have not come. Empty unless something is wrong.
+    /// Earlier sequence numbers that have not arrived. Empty unless something is wrong.
     missing: BTreeSet<u32>,
 }
 
-/// What is wrong. All zero after a good run.
+/// Counts of faulty deliveries. All zero after a good run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Faults {
-    /// Came again.
+    /// Deliveries that arrived again.
     pub(crate) duplicated: u64,
-    /// Came after a later one.
+    /// Deliveries that arrived after a later one.
     pub(crate) reordered: u64,
-    /// Came to somebody else.
+    /// Deliveries to the wrong connection.
     pub(crate) misdelivered: u64,
 }
 
@@ -35,12 +35,12 @@ impl std::ops::AddAssign for Faults {
 }
 
 impl Received {
-    /// Nothing yet; what comes first has this sequence number.
+    /// Creates an empty record. The first message has this sequence number.
     pub(crate) fn from(first: u32) -> Self {
         Self { next: first, missing: BTreeSet::new() }
     }
 
-    /// Takes a message of the expected audience. True: it is the first time that it comes.
+    /// Takes a message for the expected audience. Returns `true` if it arrives for the first time.
     pub(crate) fn take(&mut self, expected: u32, stamp: Stamp, faults: &mut Faults) -> bool {
         if stamp.audience != expected {
             faults.misdelivered += 1;
@@ -58,7 +58,7 @@ impl Received {
     }
 }
 
-/// Latencies in nanoseconds, up to a minute, to three digits.
+/// Latencies in nanoseconds, up to a minute, with three significant digits.
 #[derive(Debug)]
 pub(crate) struct Latencies(Histogram<u64>);
 
@@ -70,32 +70,32 @@ impl Default for Latencies {
 }
 
 impl Latencies {
-    /// Adds one.
+    /// Adds a latency.
     pub(crate) fn record(&mut self, nanoseconds: u64) {
         self.0.saturating_record(nanoseconds);
     }
 
-    /// Adds all of another.
+    /// Adds all latencies of another.
     pub(crate) fn add(&mut self, other: &Self) {
-        // Both have the same bounds.
+        // The bounds of both are equal.
         _ = self.0.add(&other.0);
     }
 
-    /// The latency that this share of all is not above, in microseconds.
+    /// Returns a quantile in microseconds.
     pub(crate) fn quantile_us(&self, quantile: f64) -> f64 {
         self.0.value_at_quantile(quantile) as f64 / 1000.0
     }
 
-    /// Shares of all and the latency, in microseconds, that each share is not above: a curve.
+    /// Returns a curve: quantiles, and the latency of each in microseconds.
     pub(crate) fn curve(&self) -> Vec<(f64, f64)> {
         let shares =
             (0..=CURVE_STEPS).map(|step| 1.0 - 10_f64.powf(-5.0 * f64::from(step) / f64::from(CURVE_STEPS)));
-        // Beyond one of the last few the curve would say nothing.
+        // Omits quantiles that fewer than one delivery exceeds.
         let known = |share: &f64| (1.0 - share) * self.len() as f64 >= 1.0;
         shares.filter(known).map(|share| (share, self.quantile_us(share))).collect()
     }
 
-    /// How many there are.
+    /// Returns the number of latencies.
     pub(crate) fn len(&self) -> u64 {
         self.0.len()
     }

@@ -1,19 +1,19 @@
-//! What processes have used so far (Linux, proc(5)).
+//! Resource usage of processes so far (Linux, proc(5)).
 
 use std::{fs, time::Duration};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Of some processes together.
+/// The usage of several processes together.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Usage {
     /// Processor time, in user space and in the kernel.
     pub(crate) cpu: Duration,
-    /// Memory that no file backs, in bytes.
+    /// Memory without a backing file, in bytes.
     pub(crate) anonymous_bytes: u64,
 }
 
-/// Reads it. A process that is gone counts as nothing.
+/// Returns the usage of processes. One that is gone counts as nothing.
 pub(crate) fn of(processes: &[u32]) -> Usage {
     let mut usage = Usage::default();
     for process in processes {
@@ -23,13 +23,13 @@ pub(crate) fn of(processes: &[u32]) -> Usage {
     usage
 }
 
-/// Kernel memory that is taken by objects such as sockets, of the whole machine, in bytes.
+/// Returns the kernel memory in slab objects, such as sockets, of the whole machine, in bytes.
 pub(crate) fn slab_bytes() -> u64 {
     let info = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     field_kb(&info, "Slab:").unwrap_or_default() * 1024
 }
 
-/// Processor time of this process, in nanoseconds' resolution.
+/// Returns the processor time of this process, with nanosecond resolution.
 pub(crate) fn own_cpu() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.cast_unsigned(), u32::try_from(time.tv_nsec).unwrap_or_default())
@@ -37,7 +37,7 @@ pub(crate) fn own_cpu() -> Duration {
 
 fn cpu(process: u32) -> Option<Duration> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The name, in parentheses, may hold anything.
+    // The name, in parentheses, may contain anything.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
     Some(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
@@ -53,5 +53,5 @@ fn field_kb(text: &str, name: &str) -> Option<u64> {
     line.trim().trim_end_matches(" kB").trim().parse().ok()
 }
 
-/// `USER_HZ`, which is 100 wherever Linux runs on common hardware.
+/// `USER_HZ`, which is 100 on all common hardware.
 const TICKS_PER_SECOND: u64 = 100;

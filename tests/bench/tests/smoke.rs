@@ -1,4 +1,5 @@
-//! Each scenario, small: it runs, it is exact, and it says what it should; and a target that is not exact is found out.
+//! Runs each scenario in small: it must be exact and report its figures, and a target that is not exact must be found
+//! out.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is a panic")]
 
 use std::process::{Command, Output};
@@ -10,7 +11,7 @@ fn bench(arguments: &str) -> Output {
     output.unwrap()
 }
 
-/// What it printed with `--json`; it must have found nothing wrong.
+/// Returns the output with `--json`. The run must be without faults.
 fn run(arguments: &str) -> Vec<Value> {
     let output = bench(&format!("{arguments} --json"));
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -28,7 +29,7 @@ fn number(report: &Value, name: &str) -> f64 {
     report[name].as_f64().unwrap_or_else(|| panic!("{name} is {} in {report}", report[name]))
 }
 
-/// Everything that was sent came once, and in order.
+/// Asserts that every message arrived once and in order.
 fn assert_exact(report: &Value, each: f64) {
     for fault in ["lost", "duplicated", "reordered", "failed"] {
         assert_eq!(report[fault], 0, "{fault} in {report}");
@@ -63,7 +64,7 @@ fn unicast_over_every_transport_and_path() {
 fn channels_have_each_message_come_to_all_members() {
     let short = "--connections 20 --seconds 0.3 --warm-up 0.1 --rate 200";
     assert_exact(&run_one(&format!("channel {short}")), 20.0);
-    // Five channels of four members, which are on both servers.
+    // Five channels of four members, with members on both servers.
     assert_exact(&run_one(&format!("channel {short} --channels 5 --servers 2")), 4.0);
     assert_exact(&run_one(&format!("channel {short} --channels 5 --target control")), 4.0);
 }

@@ -23,7 +23,7 @@ use crate::{
 /// Measures im-server and its peers with the same load client, and verifies every delivery.
 ///
 /// Build im-server first: cargo build --release -p im-server. Redis and NATS are started on free ports of this machine.
-/// tests/bench/README.md says what is measured and how it is known that the client is not what is measured.
+/// tests/bench/README.md describes the scenarios, and how to tell that the load client is not the bottleneck.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Arguments {
@@ -33,35 +33,36 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Messages to one connection each, all connections in turn.
+    /// Sends messages to one connection each, all connections in turn.
     Unicast(Flow),
-    /// Messages to channels that the connections are spread over; one channel has all of them.
+    /// Sends messages to channels; the connections are divided among them. With one channel, all are its
+    /// members.
     Channel(ChannelFlow),
-    /// What a connection takes that does nothing: memory of the server's processes, and of the kernel.
+    /// Measures the cost of an idle connection: memory of the server's processes and of the kernel.
     Idle(Base),
-    /// How fast devices can connect that all come at once.
+    /// Measures how fast devices connect when all come at once.
     Storm(Base),
-    /// Devices that were away come back all at once, and each gets what it missed.
+    /// Reconnects devices that were away, all at once; each receives the messages it missed.
     Resume(ResumeFlow),
-    /// What a delivery costs from few connections to many, or from few channels to many.
+    /// Measures the cost of a delivery as the number of connections or channels grows.
     Growth(GrowthFlow),
-    /// How fast the SDK sends, without devices, and how fast Redis and NATS take the same bytes.
+    /// Measures how fast the SDK sends, without devices, and how fast Redis and NATS take the same bytes.
     Send(SendPath),
-    /// Target and peers in turn, for some rounds: medians and ratios.
+    /// Runs the target and its peers in turn for several rounds, and prints medians and ratios.
     Compare(Compare),
-    /// Markdown tables of what --json has printed into files.
+    /// Makes Markdown tables from files with the output of --json.
     Tables {
         /// Files with one JSON object a line.
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
-    /// The control, as a process of its own: started by `--target control`.
+    /// Runs the control server; started by `--target control`.
     #[command(hide = true)]
     ControlServer {
         #[arg(long, value_enum)]
         spoil: Option<Spoil>,
     },
-    /// A server with its cluster inside: started by `--registration none`.
+    /// Runs a server with its cluster inside; started by `--registration none`.
     #[command(hide = true)]
     EmbeddedServer {
         #[arg(long, value_enum)]
@@ -73,7 +74,7 @@ enum Command {
 struct ChannelFlow {
     #[command(flatten)]
     flow: Flow,
-    /// How many channels the connections are spread over.
+    /// Number of channels among which the connections are divided.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     channels: u32,
 }
@@ -82,7 +83,7 @@ struct ChannelFlow {
 struct ResumeFlow {
     #[command(flatten)]
     base: Base,
-    /// How many messages each device has missed.
+    /// Number of messages that each device has missed.
     #[arg(long, default_value_t = 20)]
     missed: u32,
     /// Bytes of a message's text.
@@ -92,12 +93,12 @@ struct ResumeFlow {
 
 #[derive(Args, Clone, Debug)]
 struct GrowthFlow {
-    /// What grows.
+    /// Dimension that grows.
     #[arg(value_enum)]
     dimension: Dimension,
     #[command(flatten)]
     flow: Flow,
-    /// Where it is measured. Default: 1,000 to 50,000 connections, or 2 to 2,000 channels.
+    /// Sizes to measure at. Default: 1,000 to 50,000 connections, or 2 to 2,000 channels.
     #[arg(long, value_delimiter = ',')]
     sweep: Vec<u32>,
 }
@@ -107,13 +108,13 @@ struct SendPath {
     /// live or logged.
     #[arg(long, value_enum, default_value = "live")]
     path: Path,
-    /// How many recipients, each with one device.
+    /// Number of recipients, each with one device.
     #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
     /// Bytes of a message's text.
     #[arg(long, default_value_t = 128)]
     payload: usize,
-    /// How long to measure in all, after a warm-up of a second.
+    /// Total measuring time in seconds, after a warm-up of one second.
     #[arg(long, default_value_t = 20.0)]
     seconds: f64,
     /// Print one JSON object.
@@ -128,20 +129,20 @@ struct Compare {
     scenario: String,
     #[command(flatten)]
     flow: Flow,
-    /// Whom to compare with; may be given several times.
+    /// Target to compare with; may be given several times.
     #[arg(long, value_enum, required = true)]
     peer: Vec<TargetKind>,
-    /// How often each is measured.
+    /// Number of rounds.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
 }
 
-/// Does what the command line says. False: not every delivery was right.
+/// Runs the command. Returns `false` if any delivery was wrong.
 ///
 /// # Errors
-/// What did not work.
+/// Returns the step that failed.
 pub(crate) fn run(arguments: Arguments) -> Result<bool, String> {
-    // More descriptors than the default, as many as there may be.
+    // Raises the limit of descriptors to its maximum.
     rlimit::increase_nofile_limit(u64::MAX)
         .map_err(|error| format!("cannot raise the descriptor limit: {error}"))?;
     match arguments.command {
@@ -205,11 +206,11 @@ fn grow(arguments: &GrowthFlow) -> Result<bool, String> {
     let GrowthFlow { dimension, flow, sweep } = arguments;
     let points = if sweep.is_empty() { dimension.default_points() } else { sweep.clone() };
     let mut flow = flow.clone();
-    // Everywhere at most about one message outstanding for a connection: where there are more, they are merged, which is
-    // cheaper the fewer connections or channels there are.
+    // Allows about one outstanding message per connection everywhere. With more, messages are coalesced, which makes
+    // them cheaper when connections or channels are few.
     let window = match dimension {
         Dimension::Connections => {
-            // Servers and threads as for the largest: everywhere the same.
+            // Uses the servers and threads of the largest point everywhere.
             flow.base.connections = points.iter().max().copied().unwrap_or_default();
             points.iter().min().copied().unwrap_or_default()
         }

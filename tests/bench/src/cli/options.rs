@@ -14,31 +14,31 @@ use crate::{
 
 #[derive(Args, Clone, Debug)]
 pub(super) struct Base {
-    /// What to measure.
+    /// Target to measure.
     #[arg(long, value_enum, default_value = "im")]
     pub(super) target: TargetKind,
-    /// How many devices.
+    /// Number of devices.
     #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..5_000_000))]
     pub(super) connections: u32,
-    /// How devices connect.
+    /// Transport of the devices.
     #[arg(long, value_enum, default_value = "ws")]
     transport: Transport,
-    /// Threads of the load client. Default: as few as the limit of open files allows, which counts for each thread.
+    /// Threads of the load client. Default: as few as the limit of open files allows; the limit applies per thread.
     #[arg(long)]
     threads: Option<usize>,
-    /// How many im-server processes. Default: as few as the limit of open files allows.
+    /// Number of im-server processes. Default: as few as the limit of open files allows.
     #[arg(long)]
     servers: Option<usize>,
-    /// Where im-server registers routes; "none": in its own process (idle and storm only).
+    /// Registry of im-server's routes; "none": in its own process (idle and storm only).
     #[arg(long, value_enum, default_value = "redis")]
     registration: Registration,
     /// Print one JSON object for each run.
     #[arg(long)]
     pub(super) json: bool,
-    /// What the report is to say beside, for example that the machine was busy.
+    /// Note for the report, for example that the machine was busy.
     #[arg(long)]
     note: Option<String>,
-    /// Have the control make this fault.
+    /// Fault that the control injects.
     #[arg(long, value_enum, hide = true)]
     spoil: Option<Spoil>,
 }
@@ -50,19 +50,19 @@ pub(super) struct Flow {
     /// Messages a second, or "max".
     #[arg(long, default_value = "max")]
     rate: Rate,
-    /// With "max": how many deliveries may be outstanding.
+    /// With "max": maximum number of outstanding deliveries.
     #[arg(long)]
     pub(super) window: Option<u64>,
     /// Bytes of a message's text.
     #[arg(long, default_value_t = 128)]
     payload: usize,
-    /// How long to measure.
+    /// Seconds to measure.
     #[arg(long, default_value_t = 10.0)]
     pub(super) seconds: f64,
-    /// How long to send before that.
+    /// Seconds of warm-up before that.
     #[arg(long, default_value_t = 2.0)]
     pub(super) warm_up: f64,
-    /// Where messages enter.
+    /// Entry point of messages.
     #[arg(long, value_enum, default_value = "edge")]
     path: Path,
     /// Write a plot into this file (SVG): latencies, or for `growth` the cost.
@@ -94,7 +94,7 @@ impl Base {
     }
 
     pub(super) fn devices(&self) -> Result<Devices, String> {
-        // Over QUIC, a thread needs few descriptors.
+        // QUIC connections share sockets, so a thread needs few descriptors.
         let needed = match self.transport {
             Transport::Ws | Transport::Wss => capacity::tables(self.connections, capacity::per_table()?),
             Transport::Quic => 1,
@@ -107,7 +107,7 @@ impl Base {
         }
     }
 
-    /// With those that `idle` makes beforehand.
+    /// Includes the connections that `idle` makes beforehand.
     fn all_connections(&self) -> u32 {
         self.connections + self.connections / 50 + 1
     }

@@ -16,14 +16,14 @@ use crate::{
     tally::Received,
 };
 
-/// See the module's description.
+/// A connection of the fleet.
 pub(super) struct Connection {
     pub(super) wire: Wire,
     pub(super) index: u32,
     audience: u32,
     received: Received,
     scanner: Scanner,
-    /// `None`: it is ready.
+    /// The login in progress; `None` once the connection is ready.
     login: Option<Box<LoggingIn>>,
 }
 
@@ -33,19 +33,19 @@ struct LoggingIn {
     started: bool,
 }
 
-/// What an event came to.
+/// The effects of an event.
 #[derive(Debug, Default)]
 pub(super) struct Handled {
-    /// Messages that came for the first time.
+    /// Messages that arrived for the first time.
     pub(super) delivered: u64,
-    /// It has become ready; the server's name for it.
+    /// Set when the connection has become ready: the server's name for it.
     pub(super) ready: Option<u64>,
-    /// The server has closed it.
+    /// Set if the server has closed the connection.
     pub(super) closed: bool,
 }
 
 impl Connection {
-    /// Begins to connect.
+    /// Starts to connect.
     pub(super) fn start(plan: Plan, tls: Option<&Arc<ClientConfig>>) -> Result<Self, String> {
         let login = LoggingIn { login: plan.login, bytes: Vec::new(), started: false };
         Ok(Self {
@@ -58,15 +58,15 @@ impl Connection {
         })
     }
 
-    /// How many data segments have come.
+    /// Returns the number of received data segments.
     pub(super) fn segments(&self) -> u64 {
         socket::segments(&self.wire.stream)
     }
 
-    /// Does what can be done after an event.
+    /// Makes progress after an event.
     ///
     /// # Errors
-    /// The connection has failed before it was ready.
+    /// Fails if the connection breaks before it is ready.
     pub(super) fn handle(&mut self, buffer: &mut [u8], receiver: &mut Receiver) -> Result<Handled, String> {
         let mut handled = Handled::default();
         if !self.wire.is_connected()? {
@@ -76,7 +76,7 @@ impl Connection {
         match self.go_on(buffer, receiver, &mut handled) {
             Ok(()) => Ok(handled),
             Err(error) if logging_in => Err(error),
-            // What was connected and fails counts as closed.
+            // A ready connection that fails counts as closed.
             Err(_) => {
                 handled.closed = true;
                 Ok(handled)
@@ -119,7 +119,7 @@ impl Connection {
         }
     }
 
-    /// Goes on with the login. What has come beyond it is a delivery already.
+    /// Continues the login. Bytes after its end are deliveries.
     fn log_in(&mut self, receiver: &mut Receiver, handled: &mut Handled) -> Result<(), String> {
         while let Some(state) = &mut self.login {
             match state.login.received(&mut state.bytes)? {

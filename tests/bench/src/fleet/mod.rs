@@ -1,10 +1,10 @@
-//! The load client: thousands of connections that receive, verify and time what comes, on few threads.
+//! The load client: thousands of connections that receive, verify and time messages, on few threads.
 //!
-//! It must not be what is measured. So over TCP a connection is a socket and about 200 bytes (with TLS its keys, too), a
-//! thread waits for all of them with one epoll, reads each that is ready once into a buffer of its own, and searches the
-//! bytes for stamps; nothing is allocated or parsed on the way. Over QUIC it is a task of quinn's. Each thread has a
-//! descriptor table of its own, so that the limit of open files counts for a thread and not for all. Reports say how much
-//! processor time the fleet took beside the server, and how busy its busiest thread was.
+//! It must not be the bottleneck. So over TCP a connection is a socket and about 200 bytes (plus the keys with TLS). A
+//! thread waits for all of its connections with one epoll, reads each ready one once into a buffer of its own, and
+//! searches the bytes for stamps; nothing is allocated or parsed on the way. Over QUIC a connection is a quinn task. Each
+//! thread has a descriptor table of its own, so the limit of open files applies per thread. Reports show the processor
+//! time of the fleet beside that of the server, and how busy the busiest thread was.
 
 mod connection;
 mod quic;
@@ -36,34 +36,34 @@ use crate::{
     target::Transport,
 };
 
-/// One connection that is to be made.
+/// A connection to be made.
 pub(crate) struct Plan {
-    /// Its number in the fleet: what stamps call it in unicast.
+    /// Its number in the fleet, by which stamps name it in unicast.
     pub(crate) index: u32,
     /// The audience whose messages it must get.
     pub(crate) audience: u32,
-    /// The sequence number of the first of them.
+    /// The sequence number of the first of these messages.
     pub(crate) first_sequence: u32,
-    /// Where to.
+    /// Address of the server.
     pub(crate) server: SocketAddr,
-    /// What it says first.
+    /// Its login.
     pub(crate) login: Box<dyn Login>,
 }
 
-/// How to connect.
+/// Options of a fleet.
 #[derive(Clone, Debug)]
 pub(crate) struct FleetOptions {
-    /// How many threads.
+    /// Number of threads.
     pub(crate) threads: usize,
-    /// Over what.
+    /// Transport of the connections.
     pub(crate) transport: Transport,
-    /// The servers' certificates, where they have some.
+    /// Certificates of the servers, if any.
     pub(crate) certificates: Vec<CertificateDer<'static>>,
-    /// How many connections of a thread may be on their way at once.
+    /// Maximum number of connections per thread that are being made at once.
     pub(crate) connecting: usize,
-    /// How long all of them may take together.
+    /// Time limit for making all connections.
     pub(crate) timeout: Duration,
-    /// The index of the first one.
+    /// Index of the first connection.
     pub(crate) first: u32,
 }
 
@@ -80,52 +80,52 @@ impl Default for FleetOptions {
     }
 }
 
-/// Connections that are made.
+/// The connected fleet.
 #[derive(Debug)]
 pub(crate) struct Fleet {
     workers: Vec<JoinHandle<Findings>>,
     shared: Arc<Shared>,
-    /// What each connection's server calls it, by index.
+    /// Each server's name for its connection, by index.
     pub(crate) names: Vec<u64>,
-    /// How long it took until all were there.
+    /// Time until all connections were ready.
     pub(crate) connected_in: Duration,
 }
 
-/// What is done with what comes.
+/// Treatment of received messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Phase {
-    /// It is verified.
+    /// Verifies them.
     Verify = 0,
-    /// It is timed, too.
+    /// Verifies and times them.
     Measure = 1,
-    /// The fleet disconnects.
+    /// Disconnects the fleet.
     Stop = 2,
 }
 
-/// What a fleet has seen from its beginning to its end.
+/// Observations of a fleet over its whole life.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
-    /// What was wrong.
+    /// The faults.
     pub(crate) faults: Faults,
-    /// Of what came while it was measured.
+    /// Latencies of the messages received while measuring.
     pub(crate) latencies: Latencies,
 }
 
-/// What the sockets have seen so far.
+/// Progress of the sockets so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Progressed {
-    /// Messages that came for the first time.
+    /// Messages that arrived for the first time.
     pub(crate) delivered: u64,
     /// Connections that the server closed.
     pub(crate) closed: u64,
 }
 
 impl Fleet {
-    /// Connects all of them. `watch` is called with the share that is there.
+    /// Makes all connections. Calls `watch` with the share that is ready.
     ///
     /// # Errors
-    /// The first connection that failed, and why.
+    /// Returns the first connection that failed, and the cause.
     pub(crate) fn connect(
         plans: Vec<Plan>,
         options: &FleetOptions,
@@ -165,12 +165,12 @@ impl Fleet {
         Ok(fleet)
     }
 
-    /// Begins a phase.
+    /// Starts a phase.
     pub(crate) fn set_phase(&self, phase: Phase) {
         self.shared.phase.store(phase as u8, Ordering::Relaxed);
     }
 
-    /// How far it is.
+    /// Returns the progress.
     pub(crate) fn progressed(&self) -> Progressed {
         Progressed {
             delivered: self.shared.delivered.load(Ordering::Relaxed),
@@ -178,21 +178,21 @@ impl Fleet {
         }
     }
 
-    /// What each thread has counted so far.
+    /// Returns the counters of each thread.
     pub(crate) fn counts(&self) -> Vec<Count> {
         self.shared.ask()
     }
 
-    /// A handle that reads the number of deliveries.
+    /// Returns a function that reads the number of deliveries.
     pub(crate) fn deliveries(&self) -> impl Fn() -> u64 + Send + 'static {
         let shared = Arc::clone(&self.shared);
         move || shared.delivered.load(Ordering::Relaxed)
     }
 
-    /// Disconnects, and tells what it saw.
+    /// Disconnects, and returns the observations.
     ///
     /// # Errors
-    /// When a thread has panicked.
+    /// Fails if a thread has panicked.
     pub(crate) fn finish(mut self) -> Result<Findings, String> {
         self.set_phase(Phase::Stop);
         let mut all = Findings::default();
@@ -211,7 +211,7 @@ impl Drop for Fleet {
     }
 }
 
-/// What a thread's connections speak.
+/// The protocol of a thread's connections, with its configuration.
 enum Client {
     Tcp(Option<Arc<rustls::ClientConfig>>),
     Quic(quinn::ClientConfig),

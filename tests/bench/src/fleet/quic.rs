@@ -1,4 +1,4 @@
-//! A thread of the fleet whose connections are QUIC: quinn on a runtime of this thread alone, a task for each connection.
+//! A fleet thread for QUIC: quinn on a runtime of its own, with a task for each connection.
 
 use std::{
     cell::RefCell,
@@ -30,20 +30,20 @@ pub(super) struct QuicWorker {
     member: Member,
 }
 
-/// What the tasks of a thread share.
+/// State shared by the tasks of a thread.
 struct Common {
     receiver: RefCell<Receiver>,
     member: RefCell<Member>,
-    /// Those that are ready.
+    /// The ready connections.
     connections: RefCell<Vec<Connection>>,
 }
 
-/// The client's side of QUIC for a fleet.
+/// Returns the QUIC client configuration of a fleet.
 pub(super) fn config(tls: rustls::ClientConfig) -> Result<ClientConfig, String> {
     let tls =
         QuicClientConfig::try_from(tls).map_err(|error| format!("TLS cannot be used for QUIC: {error}"))?;
     let mut transport = TransportConfig::default();
-    // The fleet says nothing, and the servers of a run wait for longer than it lasts.
+    // The fleet sends nothing, and the idle timeout of the servers is longer than a run.
     transport.max_idle_timeout(None).datagram_receive_buffer_size(None);
     transport.max_concurrent_bidi_streams(VarInt::from_u32(0));
     transport.max_concurrent_uni_streams(VarInt::from_u32(0));
@@ -108,12 +108,12 @@ async fn serve(
     }
     watch(common).await;
     endpoints.iter().for_each(|endpoint| endpoint.close(VarInt::from_u32(0), b""));
-    // What says goodbye leaves with it.
+    // Leaves time for the close frames to be sent.
     sleep(TICK).await;
     Ok(())
 }
 
-/// Until the fleet is to stop.
+/// Runs until the fleet stops.
 async fn watch(common: &Common) {
     loop {
         let phase = common.member.borrow().shared.phase.load(Ordering::Relaxed);
@@ -127,7 +127,7 @@ async fn watch(common: &Common) {
 }
 
 impl Common {
-    /// Answers when somebody has asked.
+    /// Answers a pending request for the counters.
     fn answer(&self) {
         let connections = self.connections.borrow();
         let datagrams = || connections.iter().map(|connection| connection.stats().udp_rx.datagrams).sum();
@@ -149,7 +149,7 @@ fn endpoint(config: &ClientConfig) -> Result<Endpoint, String> {
     Ok(endpoint)
 }
 
-/// Why the server ended the stream: its close code follows.
+/// Returns the close code with which the server ended the stream; it follows the stream's end.
 async fn refusal(connection: &Connection) -> String {
     match timeout(REASON_TIMEOUT, connection.closed()).await {
         Ok(reason) => format!("the server closed it before it was ready: {reason}"),
@@ -157,10 +157,10 @@ async fn refusal(connection: &Connection) -> String {
     }
 }
 
-/// One connection that is ready.
+/// A ready connection.
 struct Device {
     receive: RecvStream,
-    /// Closes the stream when it is dropped.
+    /// Closes the stream on drop.
     _send: SendStream,
     audience: u32,
     received: Received,
@@ -191,7 +191,7 @@ impl Device {
         let received = Received::from(plan.first_sequence);
         let mut device =
             Self { receive, _send: send, audience: plan.audience, received, scanner: Scanner::default() };
-        // What came with the answer is a delivery already.
+        // Bytes after the answer are deliveries.
         device.take(&bytes, common);
         Ok(device)
     }
@@ -210,17 +210,17 @@ impl Device {
     }
 }
 
-/// A server lets a device take what is left before it closes the connection.
+/// Time limit for a server's close. It first lets the device take the remaining messages.
 const REASON_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What is read at once.
+/// Maximum size of a read.
 const CHUNK: usize = 256 * 1024;
 
-/// Many share a socket, as the server's own socket does; more would overflow its buffer in a burst.
+/// Many connections share a socket, as on the server. With more, a burst would overflow the socket's buffer.
 const CONNECTIONS_PER_SOCKET: usize = 1000;
 
-/// As much as Linux allows by default is less, and then what counts.
+/// Requested socket buffer. Linux allows less by default, and then its limit applies.
 const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 
-/// How often a thread looks whether it should stop.
+/// Interval at which a thread checks whether to stop.
 const TICK: Duration = Duration::from_millis(20);

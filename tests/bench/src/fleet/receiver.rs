@@ -1,4 +1,4 @@
-//! What a thread of the fleet does with bytes that have come: it finds the stamps, verifies and times them.
+//! Receiving: finds the stamps in received bytes, verifies and times them.
 
 use super::{Findings, Phase};
 use crate::{
@@ -6,22 +6,22 @@ use crate::{
     tally::Received,
 };
 
-/// One for each thread.
+/// The receiver of a thread.
 #[derive(Debug, Default)]
 pub(super) struct Receiver {
     finder: Finder,
-    /// What it has seen so far.
+    /// Its observations so far.
     pub(super) findings: Findings,
     measures: bool,
 }
 
 impl Receiver {
-    /// What is done with what comes from here on.
+    /// Sets the treatment of further messages.
     pub(super) fn set_phase(&mut self, phase: u8) {
         self.measures = phase == Phase::Measure as u8;
     }
 
-    /// How many messages among these bytes are new.
+    /// Takes received bytes and returns the number of new messages among them.
     pub(super) fn take(
         &mut self,
         scanner: &mut Scanner,

@@ -1,4 +1,4 @@
-//! What the fleet's threads and the one that steers them have in common.
+//! State shared by the fleet's threads and the controlling thread.
 
 use std::{
     sync::{
@@ -12,35 +12,35 @@ use std::{
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// What a connection came to: index and the server's name for it, or why it failed.
+/// Result of making a connection: its index and the server's name for it, or the error.
 pub(super) type Report = Result<(u32, u64), String>;
 
-/// See the module's description.
+/// The shared state.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub(super) phase: AtomicU8,
-    /// Messages that came for the first time.
+    /// Messages that arrived for the first time.
     pub(super) delivered: AtomicU64,
     /// Connections that the server closed.
     pub(super) closed: AtomicU64,
-    /// How often somebody has asked what the threads count.
+    /// Number of requests for the threads' counters.
     asked: AtomicU64,
-    /// What each thread has answered last.
+    /// The last answer of each thread.
     answers: Mutex<Vec<Answer>>,
 }
 
-/// What one thread counts for itself.
+/// The counters of one thread.
 #[derive(Clone, Copy, Debug, Default)]
 struct Answer {
-    /// The last question that it has answered.
+    /// The last request that it answers.
     asked: u64,
     count: Count,
 }
 
-/// What a thread has seen and taken so far.
+/// Counters of a thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Count {
-    /// Data segments (QUIC: datagrams) that its sockets have received.
+    /// Data segments (QUIC: datagrams) received by its sockets.
     pub(crate) segments: u64,
     /// Its processor time.
     pub(crate) cpu: Duration,
@@ -51,7 +51,7 @@ impl Shared {
         Self { answers: Mutex::new(vec![Answer::default(); threads]), ..Self::default() }
     }
 
-    /// Asks all threads, and waits for their answers.
+    /// Requests the counters of all threads, and waits for the answers.
     pub(super) fn ask(&self) -> Vec<Count> {
         let asked = self.asked.fetch_add(1, Ordering::Release) + 1;
         let started = Instant::now();
@@ -65,7 +65,7 @@ impl Shared {
     }
 }
 
-/// One thread's place among the others.
+/// A thread's handle on the shared state.
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) shared: Arc<Shared>,
@@ -79,13 +79,13 @@ impl Member {
         Self { shared: Arc::clone(shared), reports: reports.clone(), number, answered: 0 }
     }
 
-    /// Tells what a connection came to.
+    /// Reports the result of making a connection.
     pub(super) fn report(&self, report: Report) {
-        // Who listened has gone away after another connection's failure.
+        // The receiver is gone after another connection has failed.
         _ = self.reports.send(report);
     }
 
-    /// Answers when somebody has asked.
+    /// Answers a pending request for the counters.
     pub(super) fn answer(&mut self, segments: impl FnOnce() -> u64) {
         let asked = self.shared.asked.load(Ordering::Acquire);
         if asked == self.answered {
@@ -98,11 +98,11 @@ impl Member {
     }
 }
 
-/// What the calling thread has taken so far.
+/// Returns the processor time of the calling thread.
 fn thread_cpu() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.cast_unsigned(), u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
-/// A thread answers between two reads.
+/// Time limit for the answers. Threads answer between two reads.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! A non-blocking TCP socket: how it connects, and what the kernel counts of it.
+//! A non-blocking TCP socket: connecting, and the kernel's counters.
 
 use std::{
     io,
@@ -9,13 +9,14 @@ use std::{
 use mio::net::TcpStream;
 use socket2::{Domain, Socket, Type};
 
-/// Begins to connect. The source address is one of many: from one alone there are not enough ports.
+/// Starts to connect. The source address is one of many, since a single one has too few ports.
 pub(super) fn connect(index: u32, server: SocketAddr) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
     if let source @ 1.. = index / PORTS_PER_SOURCE {
-        // The port is chosen when it connects: before that, the system would look for one that nobody uses at all.
+        // Defers the choice of the port to `connect`. At `bind`, the system would look for a port that no other
+        // socket uses.
         set_bind_address_no_port(&socket)?;
         let source = Ipv4Addr::new(127, 0, 0, u8::try_from(source + 1).unwrap_or(254));
         socket.bind(&SocketAddr::from((source, 0)).into())?;
@@ -45,7 +46,7 @@ fn set_bind_address_no_port(socket: &Socket) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// How many data segments have come (`tcpi_data_segs_in`, RFC 4898).
+/// Returns the number of received data segments (`tcpi_data_segs_in`, RFC 4898).
 #[allow(unsafe_code, reason = "no library reads this field of TCP_INFO")]
 pub(super) fn segments(stream: &TcpStream) -> u64 {
     let mut info = [0_u8; 256];
@@ -64,8 +65,8 @@ pub(super) fn segments(stream: &TcpStream) -> u64 {
     if result == 0 { field.map_or(0, u32::from_ne_bytes).into() } else { 0 }
 }
 
-/// Gives the calling thread a descriptor table of its own, a copy of the process's: the limit of open files counts for
-/// each table. What this thread opens from here on, no other may use.
+/// Gives the calling thread a descriptor table of its own, a copy of the process's: the limit of open files applies to
+/// each table. Descriptors that this thread opens from now on are not valid in other threads.
 #[allow(unsafe_code, reason = "rustix has it as unsafe, too: descriptors are shared no more")]
 pub(super) fn own_descriptors() -> io::Result<()> {
     // SAFETY: the fleet's threads use no descriptor that another thread opened after this, and hand out none.
@@ -73,10 +74,10 @@ pub(super) fn own_descriptors() -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Where `tcpi_data_segs_in` stands in `struct tcp_info` (linux/tcp.h, since 4.6).
+/// Offset of `tcpi_data_segs_in` in `struct tcp_info` (linux/tcp.h, since 4.6).
 const DATA_SEGS_IN: usize = 152;
 
-/// Linux gives out about 28,000 to outgoing connections of an address.
+/// Ports used per source address. Linux has about 28,000 for outgoing connections of an address.
 const PORTS_PER_SOURCE: u32 = 20_000;
 
 /// `EINPROGRESS` on Linux.

@@ -1,5 +1,5 @@
-//! TLS on top of a connection, for `wss`. rustls without buffers of its own: records are decrypted where they were read
-//! to, so an idle connection holds its keys and no memory beside.
+//! TLS on a connection, for `wss`. Uses rustls without buffers of its own: records are decrypted in place, so an idle
+//! connection holds its keys and no other memory.
 
 use std::{fmt::Display, sync::Arc};
 
@@ -14,10 +14,10 @@ use rustls::{
     unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus},
 };
 
-/// One connection's end of TLS.
+/// The TLS state of a connection.
 pub(super) struct Tls {
     connection: UnbufferedClientConnection,
-    /// What is to be sent as soon as the handshake is over.
+    /// Data to send after the handshake.
     plain: Vec<u8>,
 }
 
@@ -28,13 +28,13 @@ impl Tls {
         Ok(Self { connection, plain: Vec::new() })
     }
 
-    /// Encrypts this, now or after the handshake.
+    /// Encrypts data, now or after the handshake.
     pub(super) fn send(&mut self, plain: &[u8], unsent: &mut Vec<u8>) -> Result<(), String> {
         self.plain.extend_from_slice(plain);
         self.received(&mut [], unsent, |_| {}).map(drop)
     }
 
-    /// Decrypts the complete records among these. Returns how many bytes were used up; what answers is put into `unsent`.
+    /// Decrypts the complete records. Returns the number of bytes used; responses are appended to `unsent`.
     pub(super) fn received(
         &mut self,
         records: &mut [u8],
@@ -76,7 +76,7 @@ impl Tls {
                 ConnectionState::PeerClosed | ConnectionState::Closed => {
                     return Err("the server ended TLS".to_owned());
                 }
-                // Only more bytes lead on from here.
+                // The other states need more bytes.
                 _ => waits = true,
             }
             used += discard;
@@ -88,13 +88,13 @@ impl Tls {
 }
 
 enum Refused {
-    /// It wants so much room.
+    /// The buffer is too small; contains the required size.
     Short(usize),
     Failed(String),
 }
 use Refused::{Failed, Short};
 
-/// Appends what is written, which says itself how much room it wants.
+/// Appends the output of `write`, and grows the buffer to the size that `write` requires.
 fn append(
     out: &mut Vec<u8>,
     mut write: impl FnMut(&mut [u8]) -> Result<usize, Refused>,
@@ -112,13 +112,14 @@ fn append(
     }
 }
 
-/// What a fleet speaks TLS with: it believes the servers' certificates alone, and each handshake is a full one.
+/// Returns the TLS configuration of a fleet. It trusts the servers' certificates alone, and every handshake is
+/// a full one.
 pub(super) fn config(
     certificates: Vec<CertificateDer<'static>>,
     alpn: &[u8],
 ) -> Result<ClientConfig, String> {
     let mut provider = crypto::ring::default_provider();
-    // As the SDK and browsers have it.
+    // The same preference as the SDK and browsers.
     provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
     let provider = Arc::new(provider);
     let pinned = Pinned { certificates, provider: Arc::clone(&provider) };
@@ -137,7 +138,7 @@ fn failed(error: impl Display) -> String {
     format!("TLS: {error}")
 }
 
-/// Believes these certificates and no other.
+/// Trusts these certificates and no others.
 #[derive(Debug)]
 struct Pinned {
     certificates: Vec<CertificateDer<'static>>,

@@ -1,4 +1,4 @@
-//! What a connection reads and writes: a TCP socket, with TLS or without.
+//! The byte stream of a connection: a TCP socket, with or without TLS.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -11,7 +11,7 @@ use rustls::ClientConfig;
 
 use super::{socket, tls::Tls};
 
-/// See the module's description.
+/// The byte stream of a connection.
 pub(super) struct Wire {
     pub(super) stream: TcpStream,
     connected: bool,
@@ -21,21 +21,21 @@ pub(super) struct Wire {
 
 struct Encryption {
     tls: Tls,
-    /// The beginning of a record that is not complete.
+    /// The beginning of an incomplete record.
     part: Vec<u8>,
 }
 
-/// What a read came to.
+/// The state of the socket after a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// Nothing more is there now.
+    /// The socket is empty.
     Drained,
-    /// There may be more.
+    /// More bytes may be available.
     More,
 }
 
 impl Wire {
-    /// Begins to connect.
+    /// Starts to connect.
     pub(super) fn connect(
         index: u32,
         server: SocketAddr,
@@ -47,7 +47,7 @@ impl Wire {
         Ok(Self { stream, connected: false, unsent: Vec::new(), tls: tls.transpose()? })
     }
 
-    /// Whether the connection is there.
+    /// Returns whether the connection is established.
     pub(super) fn is_connected(&mut self) -> Result<bool, String> {
         if self.connected {
             return Ok(true);
@@ -64,7 +64,7 @@ impl Wire {
         Ok(self.connected)
     }
 
-    /// Sends this, or keeps it until there is room.
+    /// Sends data; keeps what the socket does not take.
     pub(super) fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
         match &mut self.tls {
             None => self.unsent.extend_from_slice(bytes),
@@ -73,7 +73,7 @@ impl Wire {
         self.flush()
     }
 
-    /// Sends what found no room.
+    /// Sends the data that the socket did not take before.
     pub(super) fn flush(&mut self) -> Result<(), String> {
         let mut sent = 0;
         while sent < self.unsent.len() {
@@ -90,7 +90,8 @@ impl Wire {
         Ok(())
     }
 
-    /// Reads once into `buffer`, and hands on what that brought. `None`: the server has closed the connection.
+    /// Reads once into `buffer`, and passes the data on. Returns `None` if the server has closed the
+    /// connection.
     pub(super) fn read(
         &mut self,
         buffer: &mut [u8],
@@ -117,7 +118,7 @@ impl Wire {
             }
             Err(error) => return Err(format!("cannot receive: {error}")),
         };
-        // A short read has emptied the socket (epoll(7)); the next bytes make an event of their own.
+        // A short read has emptied the socket (epoll(7)). Further bytes cause another event.
         let outcome = if kept + count < buffer.len() { Outcome::Drained } else { Outcome::More };
         let Some(encryption) = &mut self.tls else {
             take(&buffer[..count]);

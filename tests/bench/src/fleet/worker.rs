@@ -1,4 +1,4 @@
-//! A thread of the fleet whose connections are TCP sockets, all of them waited for with one epoll.
+//! A fleet thread for TCP, which waits for all of its sockets with one epoll.
 
 use std::{
     collections::VecDeque,
@@ -20,7 +20,7 @@ use super::{
 
 pub(super) struct Worker {
     plans: VecDeque<Plan>,
-    /// How many connections may be on their way at once.
+    /// Maximum number of connections that are being made at once.
     at_once: usize,
     tls: Option<Arc<ClientConfig>>,
     member: Member,
@@ -98,7 +98,7 @@ impl Worker {
         Ok(())
     }
 
-    /// How many messages were new.
+    /// Handles an event and returns the number of new messages.
     fn handle(&mut self, number: usize) -> Result<u64, String> {
         let Some(Some(connection)) = self.connections.get_mut(number) else { return Ok(0) };
         let index = connection.index;
@@ -117,11 +117,11 @@ impl Worker {
     }
 }
 
-/// What is read at once.
+/// Maximum size of a read.
 const BUFFER: usize = 256 * 1024;
 
-/// How many connections one wait reports.
+/// Maximum number of events of one wait.
 const EVENTS: usize = 1024;
 
-/// How often a thread looks whether it should stop.
+/// Interval at which a thread checks whether to stop.
 const TICK: Duration = Duration::from_millis(20);

@@ -1,4 +1,4 @@
-//! `unicast` and `channel`: messages flow for a while, and each of them is verified and timed.
+//! `unicast` and `channel`: messages flow for a while, and each one is verified and timed.
 
 use std::{
     thread::sleep,
@@ -18,21 +18,21 @@ use crate::{
 /// See the module's description.
 #[derive(Clone, Debug)]
 pub(crate) struct Delivery {
-    /// What is measured.
+    /// Target.
     pub(crate) kind: TargetKind,
-    /// How.
+    /// Options of the target.
     pub(crate) options: TargetOptions,
-    /// By whom.
+    /// Receiving devices.
     pub(crate) devices: Devices,
-    /// How fast.
+    /// Rate of sending.
     pub(crate) rate: Rate,
-    /// For how long.
+    /// Seconds to measure.
     pub(crate) seconds: f64,
-    /// For how long before that, unmeasured.
+    /// Seconds of warm-up before that.
     pub(crate) warm_up: f64,
 }
 
-/// The state of things at one moment.
+/// A snapshot of all counters.
 struct Moment {
     at: Instant,
     progressed: Progressed,
@@ -42,10 +42,10 @@ struct Moment {
 }
 
 impl Delivery {
-    /// Runs it. `watch` is called about ten times a second with the share of the time that is over.
+    /// Runs the scenario. Calls `watch` about ten times a second with the elapsed share of the time.
     ///
     /// # Errors
-    /// What did not work.
+    /// Returns the step that failed.
     pub(crate) fn run(&self, mut watch: impl FnMut(f64)) -> Result<Report, String> {
         let Self { options, devices, .. } = self;
         let target = target::start(self.kind, options, devices.connections)?;
@@ -95,7 +95,7 @@ impl Delivery {
         })
     }
 
-    /// What went by between two moments.
+    /// Returns the report of the time between two snapshots.
     fn measured(&self, before: &Moment, after: &Moment) -> Report {
         let delivered = after.progressed.delivered - before.progressed.delivered;
         let seconds = (after.at - before.at).as_secs_f64();
@@ -135,13 +135,13 @@ impl Moment {
     }
 }
 
-/// Waits until everything has come, or nothing comes any more.
+/// Waits until everything has arrived, or nothing arrives any more.
 pub(super) fn wait_for(fleet: &Fleet, expected: u64) -> Progressed {
     let mut last = (fleet.progressed().delivered, Instant::now());
     loop {
         let progressed = fleet.progressed();
         if progressed.delivered >= expected || last.1.elapsed() > SILENCE {
-            // What comes once too often comes now.
+            // Leaves time for duplicates to arrive.
             sleep(Duration::from_millis(100));
             return fleet.progressed();
         }
@@ -152,5 +152,5 @@ pub(super) fn wait_for(fleet: &Fleet, expected: u64) -> Progressed {
     }
 }
 
-/// After which what has not come is lost.
+/// Time without deliveries after which outstanding messages count as lost.
 const SILENCE: Duration = Duration::from_secs(5);

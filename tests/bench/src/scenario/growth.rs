@@ -1,21 +1,21 @@
-//! `growth`: what a delivery costs when there are more and more connections, or more and more channels.
+//! `growth`: the cost of a delivery as the number of connections or channels grows.
 
 use clap::ValueEnum;
 
 use super::{Delivery, Devices};
 use crate::{audience::Audience, report::Report, target::TargetOptions};
 
-/// What grows.
+/// The growing dimension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Dimension {
     /// Connections, each with messages of its own.
     Connections,
-    /// Channels, over which the same connections are spread.
+    /// Channels, among which the same connections are divided.
     Channels,
 }
 
 impl Dimension {
-    /// Where it is measured if nothing else is said.
+    /// Returns the default sizes.
     pub(crate) fn default_points(self) -> Vec<u32> {
         match self {
             Self::Connections => vec![1_000, 2_000, 5_000, 10_000, 20_000, 50_000],
@@ -23,7 +23,7 @@ impl Dimension {
         }
     }
 
-    /// Where a run stands on it.
+    /// Returns the size of a run.
     pub(crate) fn of(self, report: &Report) -> u32 {
         match self {
             Self::Connections => report.connections,
@@ -35,19 +35,19 @@ impl Dimension {
 /// See the module's description.
 #[derive(Clone, Debug)]
 pub(crate) struct Growth {
-    /// What grows.
+    /// Dimension that grows.
     pub(crate) dimension: Dimension,
-    /// Where it is measured.
+    /// Sizes to measure at.
     pub(crate) points: Vec<u32>,
-    /// How, everywhere.
+    /// The measurement at each size.
     pub(crate) delivery: Delivery,
 }
 
 impl Growth {
-    /// Runs it, point by point. `watch` makes what is told of the progress of a point.
+    /// Runs the scenario at each size. `watch` creates the progress callback for a size.
     ///
     /// # Errors
-    /// What did not work.
+    /// Returns the step that failed.
     pub(crate) fn run<W: FnMut(f64)>(&self, mut watch: impl FnMut(u32) -> W) -> Result<Vec<Report>, String> {
         let run = |point: &u32| {
             Ok(Report { scenario: "growth".to_owned(), ..self.at(*point)?.run(watch(*point))? })
@@ -75,7 +75,7 @@ impl Growth {
     }
 }
 
-/// How much more a delivery costs at the last point than at the first.
+/// Returns the cost of a delivery at the last size relative to the first.
 pub(crate) fn factor(reports: &[Report]) -> Option<f64> {
     let cost = |report: &Report| report.server_cpu_us_per_delivery.filter(|us| *us > 0.0);
     Some(cost(reports.last()?)? / cost(reports.first()?)?)

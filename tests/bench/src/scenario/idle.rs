@@ -1,4 +1,4 @@
-//! `idle`: what a connection takes that does nothing.
+//! `idle`: the cost of an idle connection.
 
 use std::{thread::sleep, time::Duration};
 
@@ -14,22 +14,22 @@ use crate::{
 /// See the module's description.
 #[derive(Clone, Debug)]
 pub(crate) struct Idle {
-    /// What is measured.
+    /// Target.
     pub(crate) kind: TargetKind,
-    /// How.
+    /// Options of the target.
     pub(crate) options: TargetOptions,
-    /// How many devices.
+    /// Devices.
     pub(crate) devices: Devices,
 }
 
 impl Idle {
-    /// Runs it. `watch` is called with the share of the connections that are there.
+    /// Runs the scenario. Calls `watch` with the share of the connections that are ready.
     ///
     /// # Errors
-    /// What did not work.
+    /// Returns the step that failed.
     pub(crate) fn run(&self, watch: impl FnMut(f64)) -> Result<Report, String> {
         let Self { options, devices, .. } = self;
-        // The first connections also pay for what is there once: stacks, arenas, tables.
+        // The first connections also pay one-time costs: stacks, arenas, tables.
         let first = devices.connections / 50 + 1;
         let target = target::start(self.kind, options, first + devices.connections)?;
         let processes = target.processes();
@@ -61,5 +61,5 @@ impl Idle {
     }
 }
 
-/// Until what was begun with the last connections is over.
+/// Time for work that the last connections started to end.
 const SETTLE: Duration = Duration::from_secs(2);

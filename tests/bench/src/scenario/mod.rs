@@ -1,4 +1,4 @@
-//! What can be measured.
+//! The scenarios.
 
 mod delivery;
 mod growth;
@@ -21,17 +21,17 @@ use crate::{
     target::{Target, TargetKind, TargetOptions},
 };
 
-/// Who receives.
+/// The receiving devices.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Devices {
-    /// How many.
+    /// Number of connections.
     pub(crate) connections: u32,
-    /// On how many threads of the load client.
+    /// Number of threads of the load client.
     pub(crate) threads: usize,
 }
 
 impl Devices {
-    /// How they connect to a target.
+    /// Returns the fleet options for a target.
     fn fleet(&self, target: &dyn Target, options: &TargetOptions) -> FleetOptions {
         FleetOptions {
             threads: self.threads,
@@ -41,7 +41,7 @@ impl Devices {
         }
     }
 
-    /// What every report says.
+    /// Returns a report with the fields that every scenario has.
     fn report(&self, kind: TargetKind, options: &TargetOptions) -> Report {
         Report {
             target: crate::name(kind),

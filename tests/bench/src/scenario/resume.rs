@@ -1,7 +1,7 @@
-//! `resume`: devices that were away come back all at once, and each gets what it missed.
+//! `resume`: devices that were away come back all at once, and each receives the messages it missed.
 //!
-//! Each device's log has one message that the device knows, named by its cursor, and some behind it that it does not. It
-//! must get exactly these, in order; the known one again would count as doubled.
+//! Each device's log has one message that the device knows, named by its cursor, and some after it that it does not
+//! know. It must receive exactly the latter, in order; the known one would count as duplicated.
 
 use std::{
     sync::Arc,
@@ -24,19 +24,19 @@ use crate::{
 /// See the module's description.
 #[derive(Clone, Debug)]
 pub(crate) struct Resume {
-    /// How.
+    /// Options of the target.
     pub(crate) options: TargetOptions,
-    /// How many devices.
+    /// Devices.
     pub(crate) devices: Devices,
-    /// How many messages each has missed.
+    /// Number of messages that each has missed.
     pub(crate) missed: u32,
 }
 
 impl Resume {
-    /// Runs it. `watch` is called with the share of the devices that are back.
+    /// Runs the scenario. Calls `watch` with the share of the devices that are back.
     ///
     /// # Errors
-    /// What did not work.
+    /// Returns the step that failed.
     pub(crate) fn run(&self, watch: impl FnMut(f64)) -> Result<Report, String> {
         let Self { options, devices, missed } = self;
         let target = ImTarget::start(options)?;
@@ -88,7 +88,7 @@ impl Resume {
     }
 }
 
-/// What is appended while the devices are away.
+/// The logs to fill while the devices are away.
 struct Logs<'a> {
     im: &'a Im,
     payload: usize,
@@ -96,7 +96,7 @@ struct Logs<'a> {
 }
 
 impl Logs<'_> {
-    /// One known message for each device, then those that it will have missed. The devices' cursors, by index.
+    /// Appends one known message for each device, then the missed ones. Returns the devices' cursors by index.
     async fn fill(&self, missed: u32) -> Result<Vec<pb::Cursor>, String> {
         let (room, mut tasks) = (Arc::new(Semaphore::new(AT_ONCE)), JoinSet::new());
         for audience in 0..self.connections {
@@ -127,8 +127,8 @@ impl Logs<'_> {
     }
 }
 
-/// Logs that are filled at once.
+/// Number of logs that are filled at once.
 const AT_ONCE: usize = 512;
 
-/// How long [`wait_for`] waits after the last delivery.
+/// Time that [`wait_for`] waits after the last delivery.
 const SETTLED: Duration = Duration::from_millis(100);

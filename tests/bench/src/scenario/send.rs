@@ -1,7 +1,7 @@
-//! `send`: how fast the SDK sends, without devices. A stand-in answers for the server at once.
+//! `send`: the send rate of the SDK, without devices. A stand-in for the server answers at once.
 //!
-//! It is measured against its floor, in turn with it and in the same process: the Redis commands and the envelopes of as many
-//! messages as bytes that were built before, over one connection each, and every answer waited for.
+//! The SDK runs in turn with a floor, in the same process: the floor sends the Redis commands and envelopes of as many
+//! messages as prebuilt bytes, over one connection each, and awaits every answer.
 
 mod floor;
 mod stand_in;
@@ -30,10 +30,10 @@ use crate::{
     usage,
 };
 
-/// How many messages are sent at once.
+/// Number of messages that are sent at once.
 const LANES: usize = 512;
 
-/// How often each is measured.
+/// Number of rounds of each.
 const ROUNDS: usize = 5;
 
 /// See the module's description.
@@ -41,11 +41,11 @@ const ROUNDS: usize = 5;
 pub(crate) struct Send {
     /// `Live` or `Logged`.
     pub(crate) path: Path,
-    /// How many recipients, each with one device.
+    /// Number of recipients, each with one device.
     pub(crate) connections: u32,
-    /// The size of a message's text.
+    /// Size of a message's text.
     pub(crate) payload: usize,
-    /// For how long in all.
+    /// Total duration.
     pub(crate) seconds: f64,
 }
 
@@ -58,9 +58,9 @@ pub(crate) struct SendReport {
     payload_bytes: usize,
     sends_per_s: f64,
     floor_per_s: f64,
-    /// Sends to floor.
+    /// Ratio of the SDK's rate to the floor's.
     ratio: f64,
-    /// Of this process, the stand-in's share included.
+    /// Processor time of this process, including the stand-in's.
     cpu_us_per_send: f64,
     records_per_envelope: f64,
 }
@@ -77,7 +77,7 @@ impl std::fmt::Display for SendReport {
 }
 
 impl SendReport {
-    /// What a table says of it.
+    /// Returns the rows of a table.
     pub(crate) fn rows(&self) -> Rows {
         vec![
             ("scenario", self.scenario.clone()),
@@ -93,10 +93,10 @@ impl SendReport {
 }
 
 impl Send {
-    /// Runs it.
+    /// Runs the scenario.
     ///
     /// # Errors
-    /// What did not work.
+    /// Returns the step that failed.
     pub(crate) fn run(&self) -> Result<SendReport, String> {
         if self.path == Path::Edge {
             return Err("--path live or --path logged: nothing is sent on the edge".to_owned());
@@ -107,7 +107,7 @@ impl Send {
         let config = ClusterConfig::new([redis.address()], [nats.address()]);
         let stand_in = runtime.block_on(self.stand_in(&config))?;
         let im = runtime.block_on(Im::connect(config)).map_err(|error| error.to_string())?;
-        // Connections, routes and caches are warm afterwards.
+        // Warms up connections, routes and caches.
         runtime.block_on(self.sends(&im, Duration::from_secs(1)))?;
         let round = Duration::from_secs_f64(self.seconds / (2 * ROUNDS) as f64);
         let (mut rates, mut floors) = (Vec::new(), Vec::new());
@@ -138,7 +138,7 @@ impl Send {
         })
     }
 
-    /// A server with a lease, and a route to it for every user.
+    /// Starts a stand-in with a lease, and registers a route to it for every user.
     async fn stand_in(&self, config: &ClusterConfig) -> Result<StandIn, String> {
         let cluster = Cluster::connect(config.clone()).await.map_err(|error| error.to_string())?;
         let server = ServerId::parse("stand-in").map_err(|error| error.to_string())?;
@@ -155,7 +155,7 @@ impl Send {
         Ok(stand_in)
     }
 
-    /// How many were sent, and in how many seconds.
+    /// Returns the number of sent messages and the seconds they took.
     async fn sends(&self, im: &Im, time: Duration) -> Result<(u64, f64), String> {
         let durability = if self.path == Path::Live { Durability::Transient } else { Durability::Logged };
         let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));

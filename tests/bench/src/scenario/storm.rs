@@ -1,4 +1,4 @@
-//! `storm`: how fast devices can connect that all come at once.
+//! `storm`: the rate at which devices connect when all come at once.
 
 use std::time::Duration;
 
@@ -14,19 +14,19 @@ use crate::{
 /// See the module's description.
 #[derive(Clone, Debug)]
 pub(crate) struct Storm {
-    /// What is measured.
+    /// Target.
     pub(crate) kind: TargetKind,
-    /// How.
+    /// Options of the target.
     pub(crate) options: TargetOptions,
-    /// How many devices.
+    /// Devices.
     pub(crate) devices: Devices,
 }
 
 impl Storm {
-    /// Runs it. `watch` is called with the share of the connections that are there.
+    /// Runs the scenario. Calls `watch` with the share of the connections that are ready.
     ///
     /// # Errors
-    /// What did not work.
+    /// Returns the step that failed.
     pub(crate) fn run(&self, watch: impl FnMut(f64)) -> Result<Report, String> {
         let Self { options, devices, .. } = self;
         let target = target::start(self.kind, options, devices.connections)?;

@@ -1,4 +1,4 @@
-//! Centrifugo: devices speak its JSON protocol over WebSocket, the publisher its HTTP API in batches.
+//! Centrifugo: devices speak its JSON protocol over WebSocket, the publisher its HTTP API with batches.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -16,8 +16,8 @@ use crate::{
     stamp::Stamp,
 };
 
-/// No history, no presence, no recovery: delivery alone, as everywhere here. Version 5 reads the flat keys, version 6 the
-/// sections; each warns of the other's.
+/// Turns off history, presence and recovery, since only delivery is measured. Version 5 reads the flat keys, version 6
+/// the sections; each warns of the other's.
 const CONFIG: &str = r#"{
   "address": "127.0.0.1",
   "port": "PORT",
@@ -67,7 +67,7 @@ impl CentrifugoTarget {
 
 impl Drop for CentrifugoTarget {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited by itself.
         _ = self.child.kill();
         _ = self.child.wait();
     }
@@ -156,7 +156,7 @@ impl Publisher for ApiPublisher {
 }
 
 impl ApiPublisher {
-    /// How many commands of the batch were refused.
+    /// Sends a batch, and returns the number of its commands that were refused.
     fn post(&mut self, body: &[u8]) -> std::io::Result<u64> {
         let head = format!(
             "POST /api/batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\

@@ -1,4 +1,4 @@
-//! What is measured: im-server, its peers, and a floor that does nothing but deliver.
+//! Targets: im-server, its peers, and a floor that only delivers.
 
 mod centrifugo;
 mod control;
@@ -24,23 +24,24 @@ pub(crate) use self::{
 };
 use crate::{audience::Audience, capacity, fleet::Plan, login::Login, stamp::Stamp};
 
-/// What to measure.
+/// The target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "kebab-case")]
 pub(crate) enum TargetKind {
     /// im-server.
     Im,
-    /// The floor: one thread, one epoll, one send for each delivery (a room: one for each member and read).
+    /// The floor: one thread, one epoll, one send for each delivery (for a channel: for each member and
+    /// read).
     Control,
     /// The WebSocket listener of nats-server.
     NatsWs,
-    /// Centrifugo. Needs its program: `go install github.com/centrifugal/centrifugo/v5@latest`.
+    /// Centrifugo. Requires its program: `go install github.com/centrifugal/centrifugo/v5@latest`.
     Centrifugo,
-    /// uWebSockets inside Bun. Needs its program: `npm install bun @oven/bun-linux-x64`.
+    /// uWebSockets inside Bun. Requires its program: `npm install bun @oven/bun-linux-x64`.
     Uws,
 }
 
-/// How devices connect.
+/// The transport of devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Transport {
     /// WebSocket.
@@ -51,79 +52,79 @@ pub(crate) enum Transport {
     Quic,
 }
 
-/// Where messages enter.
+/// The entry point of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Path {
     /// As close to the server as its protocol allows; for im-server on its NATS subject.
     Edge,
-    /// By the SDK, not logged: Redis for the routes, NATS.
+    /// Through the SDK, not logged: Redis for the routes, NATS.
     Live,
-    /// By the SDK, in the recipient's and the sender's log.
+    /// Through the SDK, into the logs of the recipient and the sender.
     Logged,
 }
 
-/// Where routes are registered.
+/// The registry of routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Registration {
     /// In Redis, as in a deployment.
     Redis,
-    /// In the server's own process: no Redis, no NATS, and no way in for messages.
+    /// The server's own process: no Redis, no NATS, and no entry point for messages.
     None,
 }
 
-/// What a target has to know beforehand.
+/// Options of a target.
 #[derive(Clone, Debug)]
 pub(crate) struct TargetOptions {
-    /// How devices connect.
+    /// Transport of the devices.
     pub(crate) transport: Transport,
-    /// Where messages enter.
+    /// Entry point of messages.
     pub(crate) path: Path,
-    /// The size of a payload.
+    /// Size of a payload.
     pub(crate) payload: usize,
-    /// How many server processes.
+    /// Number of server processes.
     pub(crate) servers: usize,
-    /// Who gets a message.
+    /// Receivers of a message.
     pub(crate) audience: Audience,
-    /// Where routes are registered.
+    /// Registry of routes.
     pub(crate) registration: Registration,
-    /// What the control does wrong, for tests of the verification.
+    /// Fault of the control, to test the verification.
     pub(crate) spoil: Option<Spoil>,
-    /// What the report is to say beside.
+    /// Note for the report.
     pub(crate) note: Option<String>,
 }
 
-/// A running target. Dropping it ends its processes.
+/// A running target. Its processes end on drop.
 pub(crate) trait Target {
-    /// Its name and version, for the report.
+    /// Returns its name and version, for the report.
     fn version(&self) -> String;
 
-    /// The processes whose work is the delivery.
+    /// Returns the processes that deliver.
     fn processes(&self) -> Vec<u32>;
 
-    /// What proves that it is this target, where connections are encrypted.
+    /// Returns the certificates of the servers, if connections are encrypted.
     fn certificates(&self) -> Vec<CertificateDer<'static>> {
         Vec::new()
     }
 
-    /// How a connection of this index introduces itself, and where.
+    /// Returns the server of the connection with an index, and its login.
     fn plan(&self, index: u32) -> (SocketAddr, Box<dyn Login>);
 
-    /// Publishes to connections, given what their servers call them.
+    /// Returns a publisher to the connections, given the servers' names for them.
     ///
     /// # Errors
-    /// Why that cannot be.
+    /// Returns the reason that there is none.
     fn publisher(&self, names: &[u64]) -> Result<Box<dyn Publisher>, String>;
 }
 
 /// Sends messages into a target.
 pub(crate) trait Publisher: Send {
-    /// Sends them, in this order for each audience. Returns when there is room for more.
+    /// Sends messages, in this order for each audience. Returns when there is room for more.
     ///
     /// # Errors
-    /// What went wrong; the run ends with it.
+    /// Returns the error that ends the run.
     fn publish(&mut self, batch: &[Stamp]) -> Result<(), String>;
 
-    /// How many sends have failed.
+    /// Returns the number of failed sends.
     fn failed(&self) -> u64 {
         0
     }
@@ -132,7 +133,7 @@ pub(crate) trait Publisher: Send {
 /// Starts a target.
 ///
 /// # Errors
-/// What is missing, and how to get it.
+/// Returns what is missing, and how to install it.
 pub(crate) fn start(
     kind: TargetKind,
     options: &TargetOptions,
@@ -156,7 +157,7 @@ pub(crate) fn start(
     })
 }
 
-/// The plans of a fleet.
+/// Returns the plans of a fleet.
 pub(crate) fn plans(target: &dyn Target, connections: u32, audience: Audience) -> Vec<Plan> {
     let plan = |index| {
         let (server, login) = target.plan(index);
@@ -165,7 +166,7 @@ pub(crate) fn plans(target: &dyn Target, connections: u32, audience: Audience) -
     (0..connections).map(plan).collect()
 }
 
-/// What a channel is called where names are free.
+/// Returns the name of a channel on targets with free names.
 fn topic(audience: Audience, number: u32) -> String {
     match audience {
         Audience::One => format!("c{number}"),
@@ -173,14 +174,14 @@ fn topic(audience: Audience, number: u32) -> String {
     }
 }
 
-/// A port that nobody has now.
+/// Returns a port that is not in use.
 fn free_port() -> Result<u16, String> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     let address = listener.and_then(|listener| listener.local_addr());
     address.map(|address| address.port()).map_err(|error| format!("no free port: {error}"))
 }
 
-/// Waits until a server takes connections.
+/// Waits until a server accepts connections.
 fn wait_for(address: SocketAddr, timeout: Duration) -> Result<(), String> {
     let started = Instant::now();
     while TcpStream::connect(address).is_err() {
@@ -192,7 +193,7 @@ fn wait_for(address: SocketAddr, timeout: Duration) -> Result<(), String> {
     Ok(())
 }
 
-/// Where a peer's program is: what the variable says, or what the path has.
+/// Returns the path of a peer's program, from the environment variable or else from `PATH`.
 fn program(variable: &str, name: &str, install: &str) -> Result<String, String> {
     if let Ok(program) = std::env::var(variable) {
         return Ok(program);
@@ -207,7 +208,7 @@ fn program(variable: &str, name: &str, install: &str) -> Result<String, String> 
     })
 }
 
-/// The first line of what a program says of its version.
+/// Returns the first line of a program's version output.
 fn program_version(program: &str, argument: &str) -> String {
     let output = Command::new(program).arg(argument).output();
     let output =

@@ -1,4 +1,4 @@
-//! nats-server, whose clients are the devices, over its own WebSocket listener.
+//! nats-server, with the devices as its clients over its own WebSocket listener.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -23,7 +23,7 @@ impl NatsTarget {
     pub(super) fn start(options: &TargetOptions) -> Result<Self, String> {
         let runtime = Runtime::new().map_err(|error| format!("no runtime: {error}"))?;
         let port = super::free_port()?;
-        // Nobody answers pings here.
+        // The fleet does not answer pings.
         let config = format!(
             "ping_interval: \"1h\"\nmax_connections: 1000000\nwebsocket {{ host: \"127.0.0.1\", port: {port}, no_tls: true }}\n"
         );

@@ -1,4 +1,4 @@
-//! How messages get into the control and into peers that have no way in of their own: over TCP, each with a head of
+//! The entry point of messages into the control and peers without one of their own: over TCP, each record with a head of
 //! eight bytes, little-endian: the connection's index (with the highest bit: the channel's number), and the payload's length.
 
 use std::{
@@ -55,7 +55,7 @@ impl Publisher for RecordPublisher {
     }
 }
 
-/// A device says its index and its channel, and is told "ok".
+/// The login of a device: it sends its index and its channel, and receives "ok".
 pub(super) struct IndexLogin {
     pub(super) index: u32,
     pub(super) channel: u32,

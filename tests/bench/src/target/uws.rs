@@ -1,4 +1,4 @@
-//! uWebSockets as Bun has it: `ws.send` for one, `server.publish` for all. See `peers/uws.js`.
+//! uWebSockets inside Bun: `ws.send` for one connection, `server.publish` for a channel. See `peers/uws.js`.
 
 use std::{
     io::{BufRead, BufReader},
@@ -48,7 +48,7 @@ impl UwsTarget {
 
 impl Drop for UwsTarget {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited by itself.
         _ = self.child.kill();
         _ = self.child.wait();
     }
@@ -79,7 +79,7 @@ impl Target for UwsTarget {
     }
 }
 
-/// The server greets with some message.
+/// A login that waits for any message from the server.
 struct AnyMessage(u32);
 
 impl Messages for AnyMessage {

@@ -1,9 +1,8 @@
-//! The least that a correct sender has to do, when nobody has to build what it says: the same bytes to Redis and NATS, in the
-//! same order, and every answer waited for.
+//! The minimum work of a correct sender, without the cost of building messages: it sends the same bytes to Redis and NATS in
+//! the same order, and awaits every answer.
 //!
-//! A logged message's two appends are answered before its envelope goes out; a live one asks Redis for nothing, since the
-//! recipient's routes are known already. An envelope has as many records as the SDK's have, and each is answered by the same
-//! stand-in.
+//! The two appends of a logged message are answered before its envelope goes out. A live message asks Redis for nothing,
+//! since the recipient's routes are cached. An envelope has as many records as the SDK's, and the same stand-in answers it.
 
 use std::{
     io::{Read, Write},
@@ -22,34 +21,34 @@ use prost::Message as _;
 use super::Send;
 use crate::target::Path;
 
-/// Messages that are under way at once, in two halves: as many as the SDK has.
+/// Messages in flight, in two halves: as many as the SDK's.
 const WINDOW: usize = super::LANES;
 
 const HALF: usize = WINDOW / 2;
 
-/// What the floor calls itself on the bus.
+/// Publisher name of the floor on the bus.
 const PUBLISHER: &str = "be-0000000000000000";
 
 /// See the module's description.
 pub(super) struct Floor {
-    /// None where nothing is asked.
+    /// Connection to Redis; `None` if nothing is logged.
     redis: Option<Wire>,
     nats: Wire,
 }
 
-/// A connection, and the bytes of half a window, one after another.
+/// A connection, with the bytes of one half of the window per part.
 struct Wire {
     stream: TcpStream,
     parts: Vec<Vec<u8>>,
     next: usize,
-    /// Each part is answered by so many of these.
+    /// Prefix of an answer; each part gets `answers` of them.
     answer: Vec<u8>,
     answers: usize,
     unread: Vec<u8>,
 }
 
 impl Floor {
-    /// Builds all bytes.
+    /// Connects, and builds all bytes.
     pub(super) fn connect(
         redis: &str,
         nats: &str,
@@ -90,9 +89,9 @@ impl Floor {
         Ok(Self { redis, nats })
     }
 
-    /// How many messages a second.
+    /// Runs for a time, and returns the messages per second.
     pub(super) fn run(&mut self, time: Duration) -> Result<f64, String> {
-        // Of a logged message's halves one is at Redis while the other one is on NATS, or both are at Redis.
+        // With logging, one half is at Redis while the other is on NATS, or both are at Redis.
         let (started, on_nats) = (Instant::now(), if self.redis.is_some() { 1 } else { 2 });
         self.append()?;
         self.append()?;
@@ -119,7 +118,7 @@ impl Floor {
         self.redis.as_mut().map_or(Ok(()), Wire::begin)
     }
 
-    /// What has been appended.
+    /// Publishes the half that has been appended.
     fn publish(&mut self) -> Result<(), String> {
         if let Some(redis) = &mut self.redis {
             redis.wait()?;
@@ -136,7 +135,7 @@ impl Wire {
         Ok(Self { stream, parts, next: 0, answer: answer.to_vec(), answers, unread: Vec::new() })
     }
 
-    /// To the answers, on NATS.
+    /// Subscribes to the answers, on NATS.
     fn subscribe(&mut self, answers: &Subject) -> Result<(), String> {
         let hello = "CONNECT {\"verbose\":false,\"headers\":true,\"no_responders\":true}";
         self.write(format!("{hello}\r\nSUB {answers} 1\r\nPING\r\n").as_bytes())?;
@@ -153,7 +152,7 @@ impl Wire {
         self.stream.write_all(bytes).map_err(|error| error.to_string())
     }
 
-    /// Until the next part has been answered.
+    /// Waits until the next part has been answered.
     fn wait(&mut self) -> Result<(), String> {
         let (answer, answers) = (std::mem::take(&mut self.answer), self.answers);
         let waited = self.wait_for(&answer, answers);
@@ -173,7 +172,7 @@ impl Wire {
             if found == count {
                 return Ok(());
             }
-            // An answer may come in two pieces.
+            // Keeps the tail, since an answer may come in two pieces.
             let keep = self.unread.len().saturating_sub(answer.len());
             self.unread.drain(..keep);
             match self.stream.read(&mut buffer).map_err(|error| error.to_string())? {
@@ -184,7 +183,7 @@ impl Wire {
     }
 }
 
-/// The message as it is logged.
+/// Encodes the message as it is logged.
 fn message(send: &Send) -> Vec<u8> {
     let text = pb::content::Body::Text(pb::Text { text: "x".repeat(send.payload) });
     let content = Some(text.into());
@@ -192,7 +191,7 @@ fn message(send: &Send) -> Vec<u8> {
     pb::Message { id: u64::MAX / 3, from, to, content, ..Default::default() }.encode_to_vec()
 }
 
-/// To the inboxes of sender and recipient.
+/// Writes the appends to the inboxes of sender and recipient.
 fn appends(send: &Send, index: usize, bytes: &mut Vec<u8>) {
     let user = format!("u{}", index % send.connections.max(1) as usize);
     let sender = format!("sender-{}", index % super::LANES);

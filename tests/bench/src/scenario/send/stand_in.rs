@@ -1,4 +1,4 @@
-//! Answers every envelope at once, and does nothing else.
+//! A stand-in for a server, which answers every envelope at once.
 
 use std::{
     sync::{
@@ -16,7 +16,7 @@ use im_sdk::{
 };
 use prost::{Message as _, encoding::decode_varint};
 
-/// Longer than any run.
+/// Lease of the stand-in, longer than any run.
 const LEASE: Duration = Duration::from_secs(3600);
 
 /// See the module's description.
@@ -26,7 +26,7 @@ pub(super) struct StandIn {
 }
 
 impl StandIn {
-    /// Answers from now on, with a lease.
+    /// Registers the stand-in with a lease, and starts to answer.
     pub(super) async fn start(cluster: &Cluster, server: &ServerId) -> Result<Self, String> {
         let subject = cluster.names().server(server);
         let subscription = cluster.bus().subscribe(subject).await.map_err(|error| error.to_string())?;
@@ -37,12 +37,12 @@ impl StandIn {
         Ok(Self { server: server.clone(), envelopes })
     }
 
-    /// What it stands in for.
+    /// Returns the id of the server that it stands in for.
     pub(super) fn server(&self) -> &ServerId {
         &self.server
     }
 
-    /// How many it has answered.
+    /// Returns the number of answered envelopes.
     pub(super) fn envelopes(&self) -> u64 {
         self.envelopes.load(Ordering::Relaxed)
     }
@@ -62,7 +62,7 @@ async fn answer(cluster: Cluster, server: String, mut subscription: Subscription
     }
 }
 
-/// What an envelope says in front of its records: its number and where the answer goes.
+/// Parses the fields before an envelope's records: its number and the subject of the answer.
 fn head(mut envelope: Bytes) -> Option<(u64, String)> {
     let mut number = 0;
     while envelope.has_remaining() {

@@ -1,4 +1,4 @@
-//! The floor: what a delivery costs when nothing is done but delivering.
+//! The floor: the cost of bare delivery.
 
 mod server;
 mod spoil;
@@ -48,7 +48,7 @@ impl ControlTarget {
 
 impl Drop for ControlTarget {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited by itself.
         _ = self.child.kill();
         _ = self.child.wait();
     }

@@ -1,6 +1,6 @@
-//! One thread and one epoll. A message to a connection is one `send` as soon as it is read; messages to a channel are
-//! collected as far as one read brought them, then each member gets them with one `send`. No protocol, no encryption, no
-//! routing, nothing shared. Each payload is preceded by four bytes, as a WebSocket message's would be.
+//! One thread and one epoll. A message to a connection is one `send` as soon as it is read. Messages to a channel are
+//! collected for as long as one read supplies them, and each member gets them in one `send`. There is no protocol,
+//! encryption, routing or sharing. Each payload is preceded by four bytes, as a WebSocket message's would be.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -17,10 +17,10 @@ use super::{
     spoil::{Spoil, Spoiler},
 };
 
-/// Runs the control in this process, until it is killed. Prints its address.
+/// Runs the control in this process until it is killed. Prints its address.
 ///
 /// # Errors
-/// When the system refuses a socket or the epoll.
+/// Fails if the system refuses a socket or the epoll.
 pub(crate) fn serve(spoil: Option<Spoil>) -> io::Result<()> {
     let poll = Poll::new()?;
     let mut listener = TcpListener::bind(([127, 0, 0, 1], 0).into())?;
@@ -55,9 +55,9 @@ struct Server {
     poll: Poll,
     listener: TcpListener,
     peers: Vec<Option<Peer>>,
-    /// Which peer is the device of an index.
+    /// The peer of each device, by the device's index.
     devices: Vec<usize>,
-    /// Which peers are a channel's members.
+    /// The peers that are members of each channel.
     channels: HashMap<u32, Vec<usize>>,
     spoiler: Spoiler,
 }
@@ -65,14 +65,14 @@ struct Server {
 struct Peer {
     stream: TcpStream,
     role: Role,
-    /// What could not be sent yet.
+    /// Data that the socket has not taken yet.
     unsent: VecDeque<u8>,
 }
 
 enum Role {
     Unknown,
     Device,
-    /// And what it has sent so far of its next record.
+    /// Contains the beginning of its next record.
     Publisher(Vec<u8>),
 }
 
@@ -106,10 +106,10 @@ impl Server {
         }
     }
 
-    /// The first four bytes say what it is; a device then says its channel.
+    /// Reads the first four bytes, which name the role; a device then names its channel.
     fn introduce(&mut self, number: usize) -> bool {
         let Some(Some(peer)) = self.peers.get_mut(number) else { return false };
-        // What was written at once comes in one piece, or not at all.
+        // Each number was written at once, so it arrives whole or not at all.
         let Some(index) = peer.read_number() else { return false };
         if index == PUBLISHER {
             peer.role = Role::Publisher(Vec::new());
@@ -142,7 +142,7 @@ impl Server {
         }
     }
 
-    /// Delivers the whole records. How many bytes these were.
+    /// Delivers the complete records, and returns their length.
     fn deliver(&mut self, bytes: &[u8]) -> usize {
         let (mut at, mut to_channels) = (0, HashMap::<u32, Vec<u8>>::new());
         while let Some(head) = bytes.get(at..at + 8) {
@@ -208,5 +208,5 @@ impl Peer {
 
 const LISTENER: Token = Token(usize::MAX);
 
-/// What is read from the publisher at once.
+/// Maximum size of a read from the publisher.
 const READ: usize = 64 * 1024;

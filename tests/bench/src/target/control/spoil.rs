@@ -1,19 +1,19 @@
-//! Faults that the control makes when it is told to: a verification that finds none of them is worth nothing.
+//! Faults that the control injects on request, to test that the verification finds them.
 
 use clap::ValueEnum;
 
-/// What goes wrong with every fiftieth message to one connection.
+/// The fault of every fiftieth message to one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Spoil {
-    /// It is not sent.
+    /// Is not sent.
     Lose,
-    /// It is sent again.
+    /// Is sent twice.
     Double,
-    /// It is sent after the next one to the same connection.
+    /// Is sent after the next one to the same connection.
     Shuffle,
 }
 
-/// Applies it.
+/// Injects the fault.
 #[derive(Debug, Default)]
 pub(super) struct Spoiler {
     spoil: Option<Spoil>,
@@ -28,7 +28,7 @@ impl Spoiler {
         Self { spoil, ..Self::default() }
     }
 
-    /// What to send to a connection instead of this message.
+    /// Sends a message, or what the fault makes of it.
     pub(super) fn apply(&mut self, to: u32, message: &[u8], mut send: impl FnMut(&[u8])) {
         let Some(spoil) = self.spoil else { return send(message) };
         self.messages += 1;

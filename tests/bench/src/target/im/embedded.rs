@@ -1,5 +1,5 @@
-//! An im-server whose cluster is in its own process: no Redis, no NATS. It is what remains of a connect when no route has to
-//! be registered elsewhere.
+//! An im-server with its cluster in its own process, without Redis and NATS: the cost of a connect without registering a
+//! route elsewhere.
 
 use std::{
     io::{self, BufRead as _, BufReader, Write as _},
@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 
 use super::{Transport, address, server_options};
 
-/// The server as a process: this program, with the server's library inside.
+/// The server process: this program, with the server's library inside.
 pub(super) struct EmbeddedServer {
     child: Child,
     pub(super) address: SocketAddr,
@@ -48,16 +48,16 @@ impl EmbeddedServer {
 
 impl Drop for EmbeddedServer {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited by itself.
         _ = self.child.kill();
         _ = self.child.wait();
     }
 }
 
-/// Runs the server in this process, until it is killed. Prints its address and the path of its certificate.
+/// Runs the server in this process until it is killed. Prints its address and the path of its certificate.
 ///
 /// # Errors
-/// What does not work.
+/// Returns the step that failed.
 pub(crate) fn serve(transport: Transport) -> Result<(), String> {
     let runtime = Runtime::new().map_err(|error| format!("no runtime: {error}"))?;
     runtime.block_on(async {

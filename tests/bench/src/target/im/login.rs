@@ -1,11 +1,11 @@
-//! How a device introduces itself: `Hello`, then it waits for `Welcome` (proto/PROTOCOL.md).
+//! The login of a device: it sends `Hello` and waits for `Welcome` (proto/PROTOCOL.md).
 
 use im_proto::{frame, pb};
 use prost::{Message as _, encoding::decode_varint};
 
 use crate::login::{Login, Messages, Progress};
 
-/// Over WebSocket.
+/// The login over WebSocket.
 pub(super) struct ImLogin {
     hello: Vec<u8>,
 }
@@ -28,7 +28,7 @@ impl Messages for ImLogin {
     }
 }
 
-/// Over a stream of frames, which QUIC is.
+/// The login over a stream of frames, as on QUIC.
 pub(super) struct FrameLogin(ImLogin);
 
 impl FrameLogin {
@@ -45,7 +45,7 @@ impl Login for FrameLogin {
     fn received(&mut self, bytes: &mut Vec<u8>) -> Result<Progress, String> {
         loop {
             let mut rest = bytes.as_slice();
-            // A length that is not complete is no error here: ten bytes hold every varint.
+            // An incomplete length is not an error here: ten bytes hold every varint.
             let length = match decode_varint(&mut rest) {
                 Ok(length) => usize::try_from(length).map_err(|_| "a frame is too long".to_owned())?,
                 Err(_) if bytes.len() < 10 => return Ok(Progress::Wait),

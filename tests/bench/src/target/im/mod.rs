@@ -1,4 +1,4 @@
-//! im-server processes, with a Redis and a NATS of their own or with a cluster inside the server.
+//! im-server processes, with their own Redis and NATS or with a cluster inside the server.
 
 mod embedded;
 mod login;
@@ -27,7 +27,7 @@ pub(crate) use self::{embedded::serve as serve_embedded, publish::message as log
 use super::{Path, Publisher, Registration, Target, TargetOptions, Transport};
 use crate::login::{Login, WebSocketLogin};
 
-/// See the module's description.
+/// The im-server target.
 pub(crate) struct ImTarget {
     runtime: Arc<Runtime>,
     servers: Servers,
@@ -36,16 +36,16 @@ pub(crate) struct ImTarget {
 }
 
 enum Servers {
-    /// Their subjects beside.
+    /// Contains the subjects of the servers.
     Clustered(Box<Stack>, Vec<Subject>),
     Embedded(Vec<EmbeddedServer>),
 }
 
 impl ImTarget {
-    /// Starts all of it.
+    /// Starts everything.
     ///
     /// # Errors
-    /// What does not work.
+    /// Returns the step that failed.
     pub(crate) fn start(options: &TargetOptions) -> Result<Self, String> {
         let runtime = Runtime::new().map_err(|error| format!("no runtime: {error}"))?;
         let (servers, addresses) = match options.registration {
@@ -60,15 +60,15 @@ impl ImTarget {
         Ok(Self { runtime: Arc::new(runtime), servers, addresses, options: options.clone() })
     }
 
-    /// What runs a back end's tasks.
+    /// Returns the runtime of the back end's tasks.
     pub(crate) fn runtime(&self) -> &Runtime {
         &self.runtime
     }
 
-    /// A back end.
+    /// Starts a back end.
     ///
     /// # Errors
-    /// When the servers have their cluster inside.
+    /// Fails if the cluster is inside the servers.
     pub(crate) fn backend(&self) -> Result<Im, String> {
         match &self.servers {
             Servers::Clustered(stack, _) => Ok(self.runtime.block_on(stack.backend())),
@@ -76,7 +76,7 @@ impl ImTarget {
         }
     }
 
-    /// How the connection of this index introduces itself when it already has something of its log, and where.
+    /// Returns the server of the connection with an index, and its login with cursors.
     pub(crate) fn resuming(&self, index: u32, cursors: Vec<pb::Cursor>) -> (SocketAddr, Box<dyn Login>) {
         let hello = pb::Hello {
             min_version: 1,
@@ -117,12 +117,12 @@ fn clustered(runtime: &Runtime, options: &TargetOptions) -> Result<(Servers, Vec
 fn server_options(transport: Transport) -> ServerOptions {
     ServerOptions {
         login_policy: LoginPolicy::OnePerTerminal,
-        // The fleet says nothing after its login.
+        // The fleet sends nothing after its login.
         heartbeat: Duration::from_secs(3600),
         hello_timeout: Duration::from_secs(60),
         lease: Duration::from_secs(30),
         websocket_tls: transport == Transport::Wss,
-        // Redis and NATS check rights for each command. Peers run without them too.
+        // With least rights, Redis and NATS check every command. Peers run without such checks too.
         least_rights: false,
         ..ServerOptions::default()
     }
@@ -175,7 +175,7 @@ impl Target for ImTarget {
     }
 }
 
-/// The user of a connection.
+/// Returns the user of a connection.
 fn user_name(index: u32) -> String {
     format!("u{index}")
 }

@@ -1,4 +1,4 @@
-//! How messages get to im-server: as a back end's envelopes on its subject, or by the SDK.
+//! Publishers for im-server: envelopes on the server's subject, or the SDK.
 
 use std::{
     sync::{
@@ -25,7 +25,7 @@ use crate::{
     target::{Path, Publisher, TargetOptions},
 };
 
-/// Envelopes straight onto the servers' subjects.
+/// Publishes envelopes to the servers' subjects.
 pub(super) struct EdgePublisher {
     runtime: Arc<Runtime>,
     cluster: Cluster,
@@ -37,7 +37,7 @@ pub(super) struct EdgePublisher {
 }
 
 impl EdgePublisher {
-    /// Has the connections join their channels, where there are some.
+    /// Creates the publisher, and has the connections join their channels, if any.
     pub(super) fn start(
         runtime: Arc<Runtime>,
         cluster: Cluster,
@@ -60,7 +60,8 @@ impl EdgePublisher {
         Ok(publisher)
     }
 
-    /// Waits until each server says that all of its connections are in their channels, with the routes written.
+    /// Waits until each server has confirmed that all of its connections are in their channels and the routes
+    /// are written.
     async fn join(&self) -> Result<(), String> {
         let answer_to = self.cluster.names().answers(PUBLISHER);
         let answers = self.cluster.bus().subscribe(answer_to.clone()).await;
@@ -94,7 +95,7 @@ impl EdgePublisher {
         Ok(())
     }
 
-    /// One record for each channel that has members there.
+    /// Returns one record for each channel that has members on a server.
     fn joins(&self, server: usize) -> Vec<pb::Record> {
         let (connections, servers) = (self.names.len() as u32, self.subjects.len());
         let join = |audience| {
@@ -111,7 +112,7 @@ impl EdgePublisher {
         (0..self.audience.count(connections)).filter_map(join).collect()
     }
 
-    /// Whether a channel has members on a server.
+    /// Returns whether a channel has members on a server.
     fn reaches(&self, audience: u32, server: usize) -> bool {
         let (connections, servers) = (self.names.len() as u32, self.subjects.len());
         servers == 1
@@ -159,10 +160,10 @@ impl Publisher for EdgePublisher {
     }
 }
 
-/// What the load tool calls itself on the bus.
+/// Publisher name of the load tool on the bus.
 const PUBLISHER: &str = "im-bench";
 
-/// Channels that are joined with one envelope: an answer comes when their routes are written.
+/// Number of channels that are joined with one envelope. The answer comes once their routes are written.
 const JOINS_AT_ONCE: usize = 256;
 
 const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -190,23 +191,24 @@ fn text(stamp: Stamp, payload: usize) -> String {
     String::from_utf8(bytes).unwrap_or_default()
 }
 
-/// A message to a connection's user.
+/// Builds a message to the user of a connection.
 pub(crate) fn message(stamp: Stamp, payload: usize, durability: Durability) -> Message {
     Message::to(user(user_name(stamp.audience))).text(text(stamp, payload)).durability(durability)
 }
 
-/// `im.send`. Each lane sends one message after another, so that a recipient's stay in order.
+/// Sends with `im.send`. Each lane sends one message after another, so that those to one recipient stay in
+/// order.
 pub(super) struct SendPublisher {
-    /// To the task that hands them to their lanes: waking it costs the sending thread once for a batch, waking lanes from
-    /// there is cheap.
+    /// Leads to the task that distributes them to the lanes. Waking it costs the sending thread one wake-up per batch;
+    /// waking lanes from there is cheap.
     batches: mpsc::Sender<Vec<Stamp>>,
     failed: Arc<AtomicU64>,
 }
 
-/// How many messages are sent at once.
+/// Number of messages that are sent at once.
 const LANES: usize = 2048;
 
-/// Batches on their way to the lanes.
+/// Maximum number of batches queued for the lanes.
 const BATCHES: usize = 4;
 
 impl SendPublisher {
@@ -239,7 +241,7 @@ impl SendPublisher {
         runtime.spawn(async move {
             while let Some(batch) = waiting.recv().await {
                 for stamp in batch {
-                    // A lane that has ended panicked: its messages are missed.
+                    // A lane ends only if it panicked. Its messages count as lost.
                     _ = lanes[stamp.audience as usize % LANES].send(stamp).await;
                 }
             }
