@@ -78,7 +78,7 @@ pub enum Body {
     },
     /// A place on earth.
     Location {
-        /// The place.
+        /// The position.
         location: Location,
     },
     /// Something with a title.
@@ -293,7 +293,7 @@ pub struct ForwardedEntry {
 pub struct ForwardSource {
     /// The message.
     pub message_id: u64,
-    /// Its place in the log.
+    /// Its position in the log.
     pub seq: u64,
     /// The channel that it is in. None: the user's inbox.
     pub channel: Option<String>,

@@ -110,7 +110,7 @@ pub struct ListedConversation {
     pub end: u64,
     /// The number of messages of others behind the read mark.
     pub unread: u32,
-    /// There may be more than that.
+    /// The actual number may be higher.
     pub unread_more: bool,
     /// The places of the newest of them, in ascending order.
     pub unread_seqs: Vec<u64>,
@@ -136,11 +136,11 @@ pub struct ConversationPage {
     pub conversations: Vec<ListedConversation>,
     /// Behind those on the last pages: what is hidden or deleted. They count among those to skip for the next page.
     pub hidden: Vec<ListedConversation>,
-    /// There are further ones.
+    /// There are further conversations.
     pub more: bool,
     /// Unread messages in all conversations that are not muted, those beyond the page too.
     pub unread: u64,
-    /// There may be more unread messages than that.
+    /// The actual number of unread messages may be higher.
     pub unread_more: bool,
 }
 
@@ -172,13 +172,13 @@ pub enum MarkError {
     /// A user, a channel or a position makes no sense.
     #[error("{reason}")]
     InvalidId {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
     /// The draft is too long.
     #[error("{reason}")]
     DraftTooLong {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
         /// Its size.
         bytes: u64,
@@ -186,13 +186,13 @@ pub enum MarkError {
     /// Something was set in too many conversations that no back end has taken.
     #[error("{reason}")]
     QueueFull {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
     /// The client is closed.
     #[error("{reason}")]
     Closed {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
 }

@@ -9,31 +9,31 @@ pub enum OpenError {
     /// The configuration names no endpoint.
     #[error("{reason}")]
     NoEndpoints {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
     /// An endpoint, the device id, a certificate or a fingerprint is not valid.
     #[error("{reason}")]
     InvalidConfig {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
     /// The process cannot have the threads or files that the client needs.
     #[error("the runtime cannot be started: {reason}")]
     NoRuntime {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
     /// TLS cannot be set up.
     #[error("{reason}")]
     Tls {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
     /// The store's file cannot be opened, or is in use.
     #[error("{reason}")]
     Store {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
 }
@@ -88,19 +88,19 @@ pub enum SendError {
     /// The receiver's id, or one in the content, is not valid.
     #[error("{reason}")]
     InvalidId {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
     /// Too many publishes wait already.
     #[error("{reason}")]
     QueueFull {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
     /// It does not fit into a frame.
     #[error("{reason}")]
     TooLarge {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
         /// Its size.
         bytes: u64,
@@ -110,25 +110,25 @@ pub enum SendError {
     /// Its content cannot be sent.
     #[error("{reason}")]
     NoContent {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
     /// The store could not keep it.
     #[error("{reason}")]
     Store {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
     /// A send that has not failed, or was discarded or retried since, cannot be retried.
     #[error("{reason}")]
     NotFailed {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
     /// The client is closed.
     #[error("{reason}")]
     Closed {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
 }
@@ -186,19 +186,19 @@ pub enum PublishError {
     /// The receiver's id, or one in the content, is not valid. Nothing was sent.
     #[error("{reason}")]
     InvalidId {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
     /// Too many publishes wait already. Nothing was sent.
     #[error("{reason}")]
     QueueFull {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
     /// It does not fit into a frame. Nothing was sent.
     #[error("{reason}")]
     TooLarge {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
         /// Its size.
         bytes: u64,
@@ -208,25 +208,25 @@ pub enum PublishError {
     /// Its content cannot be sent.
     #[error("{reason}")]
     NoContent {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
     /// It could not be sent in time. Nothing was sent, or it is certain that nothing came of it.
     #[error("{reason}")]
     TimedOut {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
     /// It waited in vain for a connection that the application has not asked for. Nothing was sent.
     #[error("{reason}")]
     NotConnected {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
     /// It was sent, and it is not known whether it arrived: sending it again may send it twice.
     #[error("{reason}")]
     Unconfirmed {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
     /// The back end or the server did not take it: nothing came of this try.
@@ -244,25 +244,25 @@ pub enum PublishError {
     /// It was discarded before it was sent.
     #[error("{reason}")]
     Discarded {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
     /// The store could not keep it. Nothing was sent.
     #[error("{reason}")]
     Store {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
     /// The client is stopped. Nothing was sent.
     #[error("{reason}")]
     Stopped {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
     /// The client is closed. Nothing was sent.
     #[error("{reason}")]
     Closed {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
 }
@@ -393,13 +393,13 @@ pub enum TokenError {
     /// There is none at the moment. The client asks again, with backoff.
     #[error("{reason}")]
     Unavailable {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
     /// There will be none. The client stops.
     #[error("{reason}")]
     Denied {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
 }
@@ -425,7 +425,7 @@ pub enum InvalidContent {
     /// It names something by an id that is none, or its bytes are something else.
     #[error("{reason}")]
     Invalid {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
 }

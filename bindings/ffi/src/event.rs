@@ -24,7 +24,7 @@ pub enum Event {
     Disconnected {
         /// The close code, if one was given; a network error has none.
         code: Option<u16>,
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
         /// When the next attempt follows. None: the application itself disconnected.
         retry_in_ms: Option<u64>,
@@ -70,7 +70,7 @@ pub enum Event {
         channel: String,
         /// Why.
         cause: RoomLeftCause,
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
         /// The application's own code, where a handler of its refused to let the device in again, else 0.
         rule_code: i32,
@@ -106,7 +106,7 @@ pub enum Event {
         /// Why: `server`, `token`, `other_user`, `failed`, or of the store `store_in_use`, `store_unreadable`, `store_damaged`,
         /// `store_full` or `store_failed`.
         cause: String,
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
     /// Something that this binding does not know.

@@ -144,7 +144,7 @@ impl HistoryQuery {
     }
 }
 
-/// A page of the past.
+/// A page of history.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct HistoryPage {
     /// In the order of the log, whatever the direction, each with its position.
@@ -227,12 +227,12 @@ impl From<im_sdk::SearchPlace> for SearchPlace {
     }
 }
 
-/// Messages that were found.
+/// Results of a search.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct FoundPage {
     /// The newest first, each with its position in its log.
     pub messages: Vec<ReceivedMessage>,
-    /// Where to go on; none: that was all.
+    /// The start of the next page. None: this is the last one.
     pub next: Option<SearchPlace>,
 }
 
@@ -256,19 +256,19 @@ pub enum RequestError {
     /// A user, a channel or a message is not an id.
     #[error("{reason}")]
     InvalidId {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
     /// Too many requests wait already.
     #[error("{reason}")]
     QueueFull {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
     /// There was no answer in time.
     #[error("{reason}")]
     TimedOut {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
     /// The back end or the server did not answer the question.
@@ -280,13 +280,13 @@ pub enum RequestError {
         reason: String,
         /// For a `Rule`: the application's own code, 0 or more, or a negative one of the SDK. Else 0.
         rule_code: i32,
-        /// When the same may be asked again; none: never.
+        /// The time after which the device may retry. None: never.
         retry_after_ms: Option<u64>,
     },
     /// It does not fit into a frame. Nothing was sent.
     #[error("{reason}")]
     TooLarge {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
         /// Its size.
         bytes: u64,
@@ -296,25 +296,25 @@ pub enum RequestError {
     /// The device is in as many rooms as it may be.
     #[error("{reason}")]
     TooManyRooms {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
     /// The client is stopped.
     #[error("{reason}")]
     Stopped {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
     /// The application has not asked for a connection, or has ended it.
     #[error("{reason}")]
     NotConnected {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
     /// The client is closed.
     #[error("{reason}")]
     Closed {
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
     },
 }

@@ -40,7 +40,7 @@ pub enum LogLevel {
 /// A record of the log.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct LogRecord {
-    /// When, in milliseconds since the Unix epoch.
+    /// The time, in milliseconds since the Unix epoch.
     pub unix_ms: u64,
     /// The level.
     pub level: LogLevel,

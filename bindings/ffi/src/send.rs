@@ -53,7 +53,7 @@ impl SendHandle {
 pub struct UnsettledSend {
     /// Its handle, to wait for its outcome, discard it or retry it.
     pub handle: Arc<SendHandle>,
-    /// The receiver.
+    /// The recipient.
     pub to: Recipient,
     /// The content.
     pub content: Content,

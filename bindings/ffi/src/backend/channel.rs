@@ -9,7 +9,7 @@ use crate::{HistoryQuery, Readers};
 
 #[uniffi::export]
 impl Backend {
-    /// Makes users members of a channel. With `history_from_joining` they see nothing that was said before.
+    /// Adds users to a channel. With `history_from_joining` they cannot see earlier messages.
     ///
     /// # Errors
     /// [`BackendError`], here and below.
@@ -24,13 +24,13 @@ impl Backend {
         run(async move { Ok(channel.add_members(users).await?) }).await
     }
 
-    /// Ends memberships of a channel.
+    /// Removes users from a channel.
     pub async fn remove_members(&self, channel: String, users: Vec<String>) -> Result<(), BackendError> {
         let channel = self.im()?.channel(channel);
         run(async move { Ok(channel.remove_members(users).await?) }).await
     }
 
-    /// Tells that the application's own table of members has changed.
+    /// Reports that the application's own member table has changed.
     pub async fn members_changed(
         &self,
         channel: String,
@@ -41,7 +41,7 @@ impl Backend {
         run(async move { Ok(channel.members_changed(added, removed).await?) }).await
     }
 
-    /// Lists members of a channel in order, after one of them.
+    /// Lists members of a channel in order, starting after a given member.
     pub async fn members(
         &self,
         channel: String,
@@ -59,7 +59,7 @@ impl Backend {
         run(async move { Ok(channel.is_member(user).await?) }).await
     }
 
-    /// The channels that a user is a member of.
+    /// Returns the channels that a user is a member of.
     pub async fn channels(&self, user: String) -> Result<Vec<String>, BackendError> {
         let im = self.im()?;
         run(async move { Ok(strings(&im.channels(user).await?)) }).await
@@ -71,19 +71,19 @@ impl Backend {
         run(async move { Ok(channel.online().await?) }).await
     }
 
-    /// Closes a channel: it has no members any more, who keep what was said.
+    /// Closes a channel. It loses all its members, who keep its history.
     pub async fn close_channel(&self, channel: String) -> Result<(), BackendError> {
         let channel = self.im()?.channel(channel);
         run(async move { Ok(channel.close().await?) }).await
     }
 
-    /// Dissolves a channel: it has no members any more, and nothing of it is left to them.
+    /// Dissolves a channel. It loses all its members, who also lose its history.
     pub async fn dissolve_channel(&self, channel: String) -> Result<(), BackendError> {
         let channel = self.im()?.channel(channel);
         run(async move { Ok(channel.dissolve().await?) }).await
     }
 
-    /// Tells who has read a message of a channel, by its place.
+    /// Returns who has read the message at a position of a channel.
     pub async fn channel_readers(
         &self,
         channel: String,
@@ -98,7 +98,7 @@ impl Backend {
         .await
     }
 
-    /// Reads a page of a channel's past, as the back end sees it.
+    /// Reads a page of a channel's history, as the back end sees it.
     pub async fn channel_history(
         &self,
         channel: String,
@@ -109,7 +109,7 @@ impl Backend {
         run(async move { Ok(channel.history(query, limit as usize).await?.into()) }).await
     }
 
-    /// Sends a message to all devices in a room; transient unless it says otherwise.
+    /// Sends a message to all devices in a room. The message is transient unless its durability is set.
     pub async fn send_to_room(
         &self,
         room: String,
@@ -119,7 +119,7 @@ impl Backend {
         run(async move { Ok(Receipt::new(room.send(message).await?)) }).await
     }
 
-    /// Adds to a counter of a room. What is added within a moment goes out as one message.
+    /// Adds to a counter of a room. Additions in quick succession are sent as one message.
     pub async fn count_in_room(&self, room: String, kind: String, add: u64) -> Result<(), BackendError> {
         let room = self.im()?.room(room);
         run(async move { Ok(room.count(&kind, add)?) }).await
@@ -131,7 +131,7 @@ impl Backend {
         run(async move { Ok(room.online().await?) }).await
     }
 
-    /// Takes all devices of a user out of a room, and returns how many.
+    /// Removes all devices of a user from a room, and returns their number.
     pub async fn kick_from_room(
         &self,
         room: String,
@@ -142,7 +142,7 @@ impl Backend {
         run(async move { Ok(room.kick(user, &reason).await? as u64) }).await
     }
 
-    /// Takes everybody out of a room.
+    /// Removes all devices from a room.
     pub async fn close_room(&self, room: String, reason: String) -> Result<(), BackendError> {
         let room = self.im()?.room(room);
         run(async move { Ok(room.close(&reason).await?) }).await

@@ -12,31 +12,31 @@ use super::{BackendError, Durability};
 /// Configuration of a back end.
 #[derive(Clone, Debug, uniffi::Record)]
 pub struct BackendConfig {
-    /// URLs of Redis. A back end of an embedded server needs none.
+    /// URLs of Redis. Not needed with an embedded server.
     #[uniffi(default = [])]
     pub redis: Vec<String>,
-    /// URLs of NATS. A back end of an embedded server needs none.
+    /// URLs of NATS. Not needed with an embedded server.
     #[uniffi(default = [])]
     pub nats: Vec<String>,
-    /// URLs of a Redis for routes alone. The one for everything unless set.
+    /// URLs of a separate Redis for routes. Defaults to the Redis for everything else.
     #[uniffi(default = [])]
     pub routes_redis: Vec<String>,
-    /// The prefix of all keys and subjects, the same at the servers.
+    /// The prefix of all keys and subjects. It must be the same at the servers.
     #[uniffi(default = None)]
     pub prefix: Option<String>,
     /// The number of Redis replicas that must have a message before it counts as logged.
     #[uniffi(default = None)]
     pub min_replicas: Option<u32>,
-    /// The database that keeps messages for good: `postgres://..` or `sqlite://..`. Without one history ends where the logs do.
+    /// The database that archives messages: `postgres://..` or `sqlite://..`. Without one, history ends where the logs do.
     #[uniffi(default = None)]
     pub message_store: Option<String>,
-    /// How well messages are kept that do not say it. `Archived` with a message store, else `Logged`, unless set.
+    /// The default durability of messages. `Archived` with a message store, else `Logged`, unless set.
     #[uniffi(default = None)]
     pub default_durability: Option<Durability>,
-    /// The sender of what the back end sends to users without a sender.
+    /// The sender of messages to users that the back end sends without naming one.
     #[uniffi(default = None)]
     pub system_user: Option<String>,
-    /// The name of the service, for operators. The program's name unless set.
+    /// The name of the service, shown to operators. The program's name unless set.
     #[uniffi(default = None)]
     pub service_name: Option<String>,
     /// The time limit for the answer to a call of the service. Default 10 s.
@@ -60,7 +60,7 @@ pub struct BackendConfig {
 }
 
 impl BackendConfig {
-    /// Connects to Redis and NATS, and starts.
+    /// Connects to Redis and NATS, and starts the back end.
     pub(super) async fn connect(self) -> Result<Im, BackendError> {
         let mut cluster = ClusterConfig::new(&self.redis, &self.nats);
         cluster.routes_redis.clone_from(&self.routes_redis);
@@ -73,7 +73,7 @@ impl BackendConfig {
         Ok(self.builder().await?.connect(cluster).await?)
     }
 
-    /// Starts on a cluster that is there.
+    /// Starts the back end on an existing cluster.
     pub(super) async fn start(self, cluster: Cluster) -> Result<Im, BackendError> {
         Ok(self.builder().await?.start(cluster).await?)
     }

@@ -1,4 +1,4 @@
-//! The error of the back-end half.
+//! The error type of the back-end API.
 
 use im_sdk::{
     backend as sdk,
@@ -8,15 +8,15 @@ use im_sdk::{
 
 use crate::OpenError;
 
-/// Why something could not be done. It has one form for all that a back end does, since a program that handles it looks at the code.
+/// The error of a back-end operation. All operations share one variant; programs distinguish errors by the code.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, uniffi::Error)]
 pub enum BackendError {
-    /// It was not done, or it is not known whether it was done: see the code.
+    /// The operation was not done, or its outcome is unknown; the code tells which.
     #[error("{reason}")]
     Failed {
-        /// A name that stays the same over versions and languages, such as `unavailable`.
+        /// A name that is stable across versions and languages, such as `unavailable`.
         code: String,
-        /// The reason, for people.
+        /// The reason, in a human-readable form.
         reason: String,
         /// Whether a retry may succeed and cannot have the effect twice.
         retryable: bool,
@@ -24,7 +24,7 @@ pub enum BackendError {
 }
 
 impl BackendError {
-    /// The caller's mistake.
+    /// Creates an error for invalid arguments.
     pub(crate) fn invalid(reason: impl ToString) -> Self {
         Self::of("invalid", reason, false)
     }
@@ -34,7 +34,7 @@ impl BackendError {
         Self::of("unavailable", reason, true)
     }
 
-    /// The back end or the library's threads have ended.
+    /// Creates an error for a back end, or library threads, that have ended.
     pub(crate) fn ended() -> Self {
         Self::of("ended", "the back end has ended", false)
     }
@@ -44,7 +44,7 @@ impl BackendError {
     }
 }
 
-/// The text of an error and of its causes.
+/// Returns the text of an error and of its causes.
 fn text(error: &dyn std::error::Error) -> String {
     crate::error::with_causes(error)
 }
@@ -97,7 +97,7 @@ impl From<sdk::AckError> for BackendError {
 
 impl From<sdk::ChannelError> for BackendError {
     fn from(error: sdk::ChannelError) -> Self {
-        // Memberships are sets: to set the same again changes nothing.
+        // Memberships are sets, so repeating a change has no effect.
         match error {
             sdk::ChannelError::InvalidId(error) => error.into(),
             sdk::ChannelError::Unconfirmed { .. } | sdk::ChannelError::UnconfirmedServers { .. } => {

@@ -1,4 +1,4 @@
-//! The past and the conversations of users, as a back end reads them.
+//! History and conversations of users, as a back end reads them.
 
 use im_sdk::backend as sdk;
 
@@ -11,15 +11,15 @@ use crate::{
 /// A message in a log.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct LoggedMessage {
-    /// Its id, which also says when it was sent.
+    /// Its id, which contains the time of sending.
     pub id: u64,
-    /// Its place in the log.
+    /// Its position in the log.
     pub seq: u64,
     /// The channel whose log it is in. None: the user's inbox.
     pub channel: Option<String>,
     /// The sender. None: the back end itself.
     pub from_user: Option<String>,
-    /// The user that it was addressed to, if that was one user.
+    /// The recipient, if the message was addressed to a single user.
     pub to_user: Option<String>,
     /// Its content.
     pub content: Content,
@@ -38,14 +38,14 @@ impl From<sdk::LoggedMessage> for LoggedMessage {
     }
 }
 
-/// A page of the past.
+/// A page of history.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct LoggedPage {
-    /// In the order of the log.
+    /// The messages, in log order.
     pub messages: Vec<LoggedMessage>,
-    /// Reactions to these messages and their pins.
+    /// Reactions to these messages, and pins of them.
     pub changes: Vec<LoggedMessage>,
-    /// Where to go on; none: that was all.
+    /// The start of the next page. None: this is the last one.
     pub next: Option<HistoryRange>,
 }
 
@@ -59,12 +59,12 @@ impl From<sdk::HistoryPage> for LoggedPage {
     }
 }
 
-/// Messages that were found.
+/// Results of a search.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct FoundLoggedPage {
-    /// The newest first.
+    /// The messages, newest first.
     pub messages: Vec<LoggedMessage>,
-    /// Where to go on; none: that was all.
+    /// The start of the next page. None: this is the last one.
     pub next: Option<SearchPlace>,
 }
 
@@ -75,13 +75,13 @@ pub struct BackendConversation {
     pub state: ConversationState,
     /// The last message that the user may see.
     pub last: Option<LoggedMessage>,
-    /// The edit by which it says what it says.
+    /// The id of the edit that `last` shows.
     pub last_edit: Option<u64>,
-    /// It was recalled.
+    /// The recall of `last`, if it was recalled.
     pub last_recalled: Option<Recalled>,
     /// The number of messages of others behind the read mark.
     pub unread: u32,
-    /// There may be more than that.
+    /// The actual number may be higher.
     pub unread_more: bool,
     /// The number of those that mention the user.
     pub mentions: u32,
@@ -106,11 +106,11 @@ impl From<sdk::ListedConversation> for BackendConversation {
 pub struct BackendConversationPage {
     /// Pinned ones first, then by their last messages, newest first.
     pub conversations: Vec<BackendConversation>,
-    /// There are further ones.
+    /// There are further conversations.
     pub more: bool,
     /// Unread messages in all conversations that are not muted.
     pub unread: u64,
-    /// There may be more unread messages than that.
+    /// The actual number of unread messages may be higher.
     pub unread_more: bool,
 }
 
@@ -119,15 +119,15 @@ pub struct BackendConversationPage {
 pub struct UnreadTotal {
     /// The number of messages.
     pub count: u64,
-    /// In how many conversations.
+    /// The number of conversations that they are in.
     pub conversations: u64,
-    /// There may be more.
+    /// The actual number may be higher.
     pub more: bool,
 }
 
 #[uniffi::export]
 impl Backend {
-    /// Reads a page of the past of a user's conversation, as the user sees it.
+    /// Reads a page of the history of a user's conversation, as the user sees it.
     ///
     /// # Errors
     /// [`BackendError`], here and below.
@@ -142,7 +142,7 @@ impl Backend {
         run(async move { Ok(im.history(user, conversation, query, limit as usize).await?.into()) }).await
     }
 
-    /// Reads a page of entries as they are in the log.
+    /// Reads a page of raw log entries.
     pub async fn raw_history(
         &self,
         user: String,
@@ -154,7 +154,7 @@ impl Backend {
         run(async move { Ok(im.raw_history(user, conversation, query, limit as usize).await?.into()) }).await
     }
 
-    /// Searches for messages in all that a user may see.
+    /// Searches all messages that a user may see.
     pub async fn search(
         &self,
         user: String,
@@ -173,7 +173,7 @@ impl Backend {
         .await
     }
 
-    /// Returns a message by its id, which the message store knows.
+    /// Looks a message up by its id in the message store.
     pub async fn message(&self, message_id: u64) -> Result<LoggedMessage, BackendError> {
         let (im, id) = (self.im()?, crate::content::message_id(message_id)?);
         run(async move { Ok(im.message(id).await?.into()) }).await

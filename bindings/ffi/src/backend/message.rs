@@ -7,12 +7,12 @@ use im_sdk::backend::{self as sdk, channel, users};
 use super::BackendError;
 use crate::{Content, Terminal};
 
-/// How well a message is kept.
+/// The durability of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum Durability {
-    /// Kept nowhere: a device that is not connected does not get it.
+    /// Not stored: a device that is not connected does not get it.
     Transient,
-    /// In the logs of its recipients before the send is done.
+    /// Stored in the logs of its recipients before the send completes.
     Logged,
     /// Logged, and queued for the message store.
     Archived,
@@ -41,11 +41,11 @@ impl From<sdk::Durability> for Durability {
 /// The treatment of a transient message for a device that reads too slowly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum Priority {
-    /// The device is disconnected, and syncs when it comes back.
+    /// The device is disconnected, and syncs when it reconnects.
     DisconnectSlow,
-    /// It is left out for devices whose queue is more than half full.
+    /// The message is dropped for devices whose queue is more than half full.
     Normal,
-    /// It is left out for devices whose queue is more than an eighth full.
+    /// The message is dropped for devices whose queue is more than an eighth full.
     Low,
 }
 
@@ -64,10 +64,10 @@ impl From<Priority> for sdk::Priority {
 pub enum Target {
     /// Users.
     Users {
-        /// Their ids; who is named twice counts once.
+        /// Their ids. Duplicates count once.
         users: Vec<String>,
     },
-    /// The members of a channel, and devices in it as a room.
+    /// The members of a channel, and the devices that joined it as a room.
     Channel {
         /// Its id.
         channel: String,
@@ -86,23 +86,23 @@ impl From<Target> for sdk::Target {
 /// A message to be sent.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct OutgoingMessage {
-    /// The receivers. None: those that the place says where it is sent, such as a room.
+    /// The recipients. None: implied by the call that sends the message, such as `send_to_room`.
     pub to: Option<Target>,
     /// The content.
     pub content: Content,
     /// The sender. None: the back end itself.
     #[uniffi(default = None)]
     pub from_user: Option<String>,
-    /// How well it is kept. None: as the configuration says.
+    /// The durability. None: the configured default.
     #[uniffi(default = None)]
     pub durability: Option<Durability>,
     /// The treatment of a transient message for a slow device.
     #[uniffi(default = None)]
     pub priority: Option<Priority>,
-    /// Only for these kinds of devices of users; of none named, all. For transient messages.
+    /// Restricts a transient message to users' devices of these kinds. Empty: all kinds.
     #[uniffi(default = [])]
     pub terminals: Vec<Terminal>,
-    /// A key of at most some hours: a second send under it sends nothing, and returns where the first one is.
+    /// An idempotency key, valid for some hours. A second send with it sends nothing, and returns the id and the positions of the first.
     #[uniffi(default = None)]
     pub idempotency_key: Option<String>,
 }
@@ -130,7 +130,7 @@ impl OutgoingMessage {
     }
 }
 
-/// A device and whose it is.
+/// A device and its user.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct UserDevice {
     /// The user.
@@ -145,12 +145,12 @@ impl From<&sdk::UserDevice> for UserDevice {
     }
 }
 
-/// The place of a message in a user's inbox.
+/// The position of a message in a user's inbox.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct InboxPlace {
     /// The user.
     pub user: String,
-    /// The place.
+    /// The position.
     pub seq: u64,
 }
 
@@ -159,40 +159,40 @@ pub struct InboxPlace {
 pub struct ChannelReceipt {
     /// The channel.
     pub channel: String,
-    /// The place in the channel's log; 0: it is in none.
+    /// The position in the channel's log; 0 if it is in no log.
     pub seq: u64,
-    /// Servers that have it queued for the members that are connected to them.
+    /// Servers that have queued it for the members connected to them.
     pub pushed: Vec<String>,
     /// Servers that did not answer in time.
     pub unconfirmed: Vec<String>,
     /// The number of connections that have it queued.
     pub connections: u64,
-    /// For how many it was left out, because of its priority.
+    /// The number of connections for which it was dropped, because of its priority.
     pub shed: u64,
-    /// The servers that hold members could not be read: members that are connected get it with their next sync.
+    /// The servers of the members could not be looked up. Connected members get the message with their next sync.
     pub unlocated: bool,
 }
 
 /// The result of a send, per device and user.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct Delivery {
-    /// The id that the message got.
+    /// The id assigned to the message.
     pub message_id: u64,
-    /// How well it is kept.
+    /// The durability of the message.
     pub durability: Durability,
     /// The result of a send to a channel.
     pub channel: Option<ChannelReceipt>,
-    /// Its place in each recipient's inbox.
+    /// Its position in each recipient's inbox.
     pub logged: Vec<InboxPlace>,
-    /// It was sent before, under the same idempotency key.
+    /// The message was sent before, with the same idempotency key.
     pub repeated: bool,
-    /// Devices whose server has it queued for them.
+    /// Devices whose server has queued it.
     pub pushed: Vec<UserDevice>,
     /// Users without a connected device.
     pub offline: Vec<String>,
     /// Devices whose server did not answer in time.
     pub unconfirmed: Vec<UserDevice>,
-    /// Users of whom it is not known whether a device is connected.
+    /// Users whose connected devices could not be looked up.
     pub unlocated: Vec<String>,
 }
 
@@ -210,7 +210,7 @@ impl Receipt {
 
 #[uniffi::export]
 impl Receipt {
-    /// The id that the message got.
+    /// The id assigned to the message.
     pub fn message_id(&self) -> u64 {
         self.inner.message_id.as_u64()
     }
@@ -248,51 +248,51 @@ impl From<&sdk::ChannelReceipt> for ChannelReceipt {
     }
 }
 
-/// How far a message got with one device.
+/// The delivery state of a message at one device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum DeviceState {
-    /// Its application has dealt with the message.
+    /// The device's application has processed the message.
     Acked,
-    /// Its server has queued the message, and it has not acknowledged it in time.
+    /// The server queued the message, but the device did not acknowledge it in time.
     Pushed,
-    /// It is not known whether its server queued the message, and it has not acknowledged it in time.
+    /// Whether the server queued the message is unknown, and the device did not acknowledge it in time.
     Unconfirmed,
-    /// It is not connected any more, and has not acknowledged it.
+    /// The device is no longer connected, and has not acknowledged the message.
     Offline,
 }
 
-/// How far a message got as a whole.
+/// The delivery state of a message across all devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum AckOutcome {
-    /// Every device that is connected has acknowledged it, and at least one has.
+    /// Every connected device has acknowledged the message, and at least one device has.
     Acked,
-    /// No recipient's device is connected, and none has acknowledged it.
+    /// No recipient's device is connected, and none has acknowledged the message.
     Offline,
-    /// Some connected devices have not acknowledged it in time.
+    /// Some connected devices did not acknowledge the message in time.
     TimedOut,
 }
 
-/// A device and how far a message got with it.
+/// A device and the delivery state of a message there.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct DeviceAckState {
     /// The user.
     pub user: String,
     /// The device.
     pub device: String,
-    /// How far the message got.
+    /// The delivery state.
     pub state: DeviceState,
 }
 
 /// The acknowledgements of recipients' devices.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct AckReport {
-    /// As a whole.
+    /// The state across all devices.
     pub outcome: AckOutcome,
-    /// Device by device.
+    /// The state of each device.
     pub devices: Vec<DeviceAckState>,
-    /// Recipients without a device among them.
+    /// Recipients that have no device in `devices`.
     pub offline: Vec<String>,
-    /// Recipients of whom it was not found out whether a device is connected.
+    /// Recipients whose connected devices could not be looked up.
     pub unlocated: Vec<String>,
 }
 
@@ -324,7 +324,7 @@ impl From<sdk::AckReport> for AckReport {
 /// The result of a broadcast.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct BroadcastReceipt {
-    /// The id that the message got.
+    /// The id assigned to the message.
     pub message_id: u64,
     /// The number of connections that have it queued.
     pub connections: u64,

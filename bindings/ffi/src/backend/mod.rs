@@ -38,7 +38,7 @@ pub use self::{
 };
 use crate::{ChangeKind, runtime};
 
-/// A back end: it sends to users wherever they are, and serves what their devices publish.
+/// A back end, which sends messages to users and serves what their devices publish.
 #[derive(Debug, uniffi::Object)]
 pub struct Backend {
     /// None once it is shut down: what it stands on can be opened again then.
@@ -107,7 +107,7 @@ impl Backend {
         run(async move { Ok(Receipt::new(im.change(target, change).await?)) }).await
     }
 
-    /// Recalls a message by its id alone, which the message store knows.
+    /// Recalls a message by its id, which is looked up in the message store.
     pub async fn recall(&self, message_id: u64) -> Result<Arc<Receipt>, BackendError> {
         let (im, id) = (self.im()?, crate::content::message_id(message_id)?);
         run(async move { Ok(Receipt::new(im.recall(id).await?)) }).await
@@ -142,7 +142,7 @@ pub struct SendFailed {
     pub index: u32,
     /// A name that stays the same over versions and languages.
     pub code: String,
-    /// The reason, for people.
+    /// The reason, in a human-readable form.
     pub reason: String,
     /// Whether a retry may succeed and cannot arrive twice.
     pub retryable: bool,

@@ -1,4 +1,4 @@
-//! How a back end begins, and a server in the same process, for development and small deployments.
+//! Starting a back end, and an in-process server for development and small deployments.
 
 use std::{
     net::SocketAddr,
@@ -16,13 +16,13 @@ use super::{Backend, BackendConfig, BackendError, run};
 /// Connects a back end to Redis and NATS.
 ///
 /// # Errors
-/// [`BackendError`]: the configuration makes no sense, or what it names cannot be reached.
+/// [`BackendError`]: the configuration is invalid, or a service that it names cannot be reached.
 #[uniffi::export]
 pub async fn connect_backend(config: BackendConfig) -> Result<Arc<Backend>, BackendError> {
     run(async move { Ok(Backend::new(config.connect().await?)) }).await
 }
 
-/// A secret of 32 random bytes, to sign tokens with.
+/// Generates a secret of 32 random bytes, to sign tokens with.
 #[uniffi::export]
 pub fn random_secret() -> Vec<u8> {
     im_sdk::token::random_secret().to_vec()
@@ -33,27 +33,27 @@ pub fn random_secret() -> Vec<u8> {
 pub struct EmbeddedServerConfig {
     /// The secret that tokens are signed with, of at least 32 bytes.
     pub secret: Vec<u8>,
-    /// The id of that key.
+    /// The id of the secret, as in a token's `kid`.
     pub key_id: String,
     /// The issuer of tokens.
     pub issuer: String,
     /// The audience of tokens.
     pub audience: String,
-    /// Where to listen for WebSocket, such as `127.0.0.1:0`. None: nowhere.
+    /// The WebSocket address to listen on, such as `127.0.0.1:0`. None: no WebSocket.
     #[uniffi(default = None)]
     pub websocket: Option<String>,
-    /// Where to listen for QUIC, with a certificate of its own making. None: nowhere.
+    /// The QUIC address to listen on, with a self-signed certificate. None: no QUIC.
     #[uniffi(default = None)]
     pub quic: Option<String>,
-    /// The file that messages and members are kept in. None: they end with the process.
+    /// The file that stores messages and members. None: they are lost when the process ends.
     #[uniffi(default = None)]
     pub data: Option<String>,
 }
 
-/// A server in this process, with all that a cluster has.
+/// An in-process server that includes all parts of a cluster.
 #[derive(Debug, uniffi::Object)]
 pub struct EmbeddedServer {
-    /// None once it is shut down: its file can be opened again then.
+    /// `None` after shutdown, so that its file can be opened again.
     running: Mutex<Option<(Server, Cluster)>>,
     endpoints: Vec<String>,
     certificate: Option<String>,
@@ -62,7 +62,7 @@ pub struct EmbeddedServer {
 /// Starts a server in this process.
 ///
 /// # Errors
-/// [`BackendError`]: the configuration makes no sense, or an address is in use.
+/// [`BackendError`]: the configuration is invalid, or an address is in use.
 #[uniffi::export]
 pub async fn start_embedded_server(
     config: EmbeddedServerConfig,
@@ -109,16 +109,16 @@ impl EmbeddedServer {
         self.certificate.clone()
     }
 
-    /// Starts a back end on this server. What the configuration says about Redis and NATS does not count.
+    /// Starts a back end on this server. The configured Redis and NATS URLs are ignored.
     ///
     /// # Errors
-    /// [`BackendError`]: the configuration makes no sense.
+    /// [`BackendError`]: the configuration is invalid.
     pub async fn connect_backend(&self, config: BackendConfig) -> Result<Arc<Backend>, BackendError> {
         let cluster = self.cluster().ok_or_else(BackendError::ended)?;
         run(async move { Ok(Backend::new(config.start(cluster).await?)) }).await
     }
 
-    /// Ends the server: devices are told to go.
+    /// Shuts the server down, and tells devices to disconnect.
     pub async fn shutdown(&self) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some((server, cluster)) = running else { return };

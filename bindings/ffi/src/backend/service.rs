@@ -1,4 +1,4 @@
-//! Serving what devices publish, by pulling: the application takes calls in batches and answers each.
+//! A pull-based service: the application takes devices' calls in batches and answers each.
 //!
 //! ```text
 //!  device --> server --> Handler (here) --> queue --> next_calls() --> application
@@ -25,7 +25,7 @@ use crate::{ChangeKind, Content, Conversation, ConversationState, Recipient, Sig
 /// about them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct ServiceCalls {
-    /// Devices that want to join a room.
+    /// Requests of devices to join a room.
     #[uniffi(default = false)]
     pub join_room: bool,
     /// Asks whether a user may reach another.
@@ -34,19 +34,19 @@ pub struct ServiceCalls {
     /// Signals.
     #[uniffi(default = false)]
     pub signal: bool,
-    /// Devices that come and go.
+    /// Devices that connect and disconnect.
     #[uniffi(default = false)]
     pub presence: bool,
     /// Asks which users a user may watch.
     #[uniffi(default = false)]
     pub may_watch: bool,
-    /// Changes of messages, before they come as publishes.
+    /// Changes of messages, before they arrive as publishes.
     #[uniffi(default = false)]
     pub change: bool,
     /// Requests of devices.
     #[uniffi(default = false)]
     pub may_request: bool,
-    /// Messages that are in their logs.
+    /// Notices of messages that have been logged.
     #[uniffi(default = false)]
     pub logged: bool,
     /// Acknowledgements of devices.
@@ -66,9 +66,9 @@ pub enum ReachKind {
     Change,
     /// With a signal.
     Signal,
-    /// By being shown how far the other one has read.
+    /// By seeing the other user's read mark.
     Receipt,
-    /// By seeing the other one come and go.
+    /// By seeing the other user's presence.
     Presence,
     /// A way that this binding does not know.
     Unknown,
@@ -77,7 +77,7 @@ pub enum ReachKind {
 /// A request of a device.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum RequestKind {
-    /// A page of the past.
+    /// A page of history.
     History {
         /// The conversation.
         conversation: Conversation,
@@ -86,11 +86,11 @@ pub enum RequestKind {
     Search,
     /// Its list of conversations.
     Conversations,
-    /// Who has read a message of a channel.
+    /// The readers of a message of a channel.
     Readers {
         /// The channel.
         channel: String,
-        /// The place of the message.
+        /// The position of the message.
         seq: u64,
     },
     /// The presence of users.
@@ -98,7 +98,7 @@ pub enum RequestKind {
         /// The users.
         users: Vec<String>,
     },
-    /// To set marks in a conversation.
+    /// Setting marks in a conversation.
     Mark {
         /// The conversation.
         conversation: Recipient,
@@ -107,18 +107,18 @@ pub enum RequestKind {
     Unknown,
 }
 
-/// The place of a message in a log.
+/// The position of a message in a log.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct LogPlace {
     /// The user whose inbox it is.
     pub user: Option<String>,
     /// The channel whose log it is.
     pub channel: Option<String>,
-    /// The place.
+    /// The position.
     pub seq: u64,
 }
 
-/// A log as a place in it.
+/// Returns a position in a log.
 pub(super) fn log_place(log: &im_sdk::cluster::LogId, seq: u64) -> LogPlace {
     match log {
         im_sdk::cluster::LogId::Inbox(user) => LogPlace { user: Some(user.to_string()), channel: None, seq },
@@ -132,21 +132,21 @@ pub(super) fn log_place(log: &im_sdk::cluster::LogId, seq: u64) -> LogPlace {
 #[expect(clippy::large_enum_variant, reason = "most calls are publishes, and one at a time is handed over")]
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum Call {
-    /// A device publishes a message, or what a change says.
+    /// A device publishes a message or a change.
     Publish {
         /// The user.
         from_user: String,
         /// The device.
         device: String,
-        /// The device's number of the publish, the same for each repetition.
+        /// The device's number of the publish, which is the same for each retry.
         number: u64,
-        /// The receiver.
+        /// The recipient.
         to: Recipient,
-        /// The device is in the room that it is meant for.
+        /// The device is in the room that it publishes to.
         in_room: bool,
         /// The content.
         content: Content,
-        /// The message that is changed, if this is no message of its own.
+        /// The message that is changed, if this is a change.
         changed: Option<LoggedMessage>,
     },
     /// A device wants to join a room.
@@ -157,7 +157,7 @@ pub enum Call {
         device: String,
         /// The room.
         room: String,
-        /// The device's own words.
+        /// Application data sent by the device.
         data: Vec<u8>,
     },
     /// Asks whether a user may reach another.
@@ -177,22 +177,22 @@ pub enum Call {
         from_user: String,
         /// The device.
         device: String,
-        /// The receiver.
+        /// The recipient.
         to: Recipient,
-        /// The one device that it is meant for.
+        /// The device that the signal is addressed to. None: all of them.
         to_device: Option<String>,
         /// The signal.
         signal: Signal,
     },
-    /// A device has come or gone.
+    /// A device has connected or disconnected.
     Presence {
         /// The user.
         user: String,
         /// The device.
         device: String,
-        /// It has come.
+        /// The device has connected.
         online: bool,
-        /// When, in milliseconds since the Unix epoch.
+        /// The time, in milliseconds since the Unix epoch.
         at_ms: u64,
     },
     /// Asks which users a user may watch.
@@ -215,7 +215,7 @@ pub enum Call {
         /// The change.
         kind: ChangeKind,
     },
-    /// A device asks for something.
+    /// A device makes a request.
     MayRequest {
         /// The user.
         from_user: String,
@@ -224,7 +224,7 @@ pub enum Call {
         /// The purpose.
         kind: RequestKind,
     },
-    /// A published message is in its logs.
+    /// A published message has been logged.
     Logged {
         /// The message's id.
         message_id: u64,
@@ -234,33 +234,33 @@ pub enum Call {
         device: String,
         /// The device's number of the publish.
         number: u64,
-        /// The receiver.
+        /// The recipient.
         to: Recipient,
         /// The content that was sent.
         content: Content,
-        /// Its places.
+        /// Its positions.
         places: Vec<LogPlace>,
-        /// It may have been told before.
+        /// The notice may be a repetition.
         repeated: bool,
     },
-    /// A device has dealt with everything in a log up to a place.
+    /// A device has processed everything in a log up to a position.
     Acked {
         /// The user.
         user: String,
         /// The device.
         device: String,
-        /// The place.
+        /// The position.
         place: LogPlace,
     },
-    /// A user has read further, or has set something in a conversation.
+    /// A user has read further, or has changed a conversation's settings.
     Marked {
         /// The user.
         user: String,
         /// The device. None: the back end itself.
         device: Option<String>,
-        /// How the conversation stands now.
+        /// The conversation's new state.
         state: ConversationState,
-        /// How far the user had read before.
+        /// The previous read mark.
         read_before: u64,
     },
 }
@@ -269,47 +269,47 @@ pub enum Call {
 #[expect(clippy::large_enum_variant, reason = "one at a time is handed over")]
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum Decision {
-    /// It may be as it is. Of a publish with another text, if there is one, and with an answer to the device; of a join, with an answer
-    /// and that many of the last messages; of a signal, to the other devices of the sender as well, if so said; of who may reach whom
-    /// and of a change, without the built-in rules.
+    /// Allows the call. A publish is sent with `text` if it is set. A publish and a join give the device `answer`, and a join also gives
+    /// it `recent` messages. A signal goes to the sender's other devices as well if `own_devices` is set. Reach checks and changes bypass
+    /// the built-in rules.
     Allow {
-        /// Of a publish: its text instead of the device's.
+        /// For a publish: a text that replaces the device's.
         text: Option<String>,
-        /// Of a publish and a join: for the device.
+        /// For a publish or a join: the answer for the device.
         answer: Vec<u8>,
-        /// Of a join: how many of the last messages the device gets.
+        /// For a join: the number of recent messages that the device gets.
         recent: u32,
-        /// Of a signal: to the sender's other devices as well.
+        /// For a signal: passes it to the sender's other devices as well.
         own_devices: bool,
     },
-    /// Of a publish: this message is sent instead.
+    /// For a publish: sends this message instead.
     Send {
         /// The message.
         message: OutgoingMessage,
-        /// For the device.
+        /// The answer for the device.
         answer: Vec<u8>,
     },
-    /// Of a publish: nothing is sent, and all is done. Of a signal: it goes no further. Of a notice: it was taken.
+    /// For a publish: completes it without sending anything. For a signal: drops it. For a notice: confirms it.
     Done {
-        /// Of a publish: for the device.
+        /// For a publish: the answer for the device.
         answer: Vec<u8>,
     },
-    /// The built-in rules decide: of who may reach whom, and of a change.
+    /// For reach checks and changes: applies the built-in rules.
     Default,
-    /// Of a change: it is allowed if the policy allows it, and does not come as a publish.
+    /// For a change: allows it if the policy does, without a publish call.
     Checked,
-    /// Of which users may be watched: these.
+    /// For watch checks: allows these users.
     Users {
         /// The users.
         users: Vec<String>,
     },
-    /// No, for the user to read.
+    /// Refuses the call, with a reason that the user may read.
     Refuse {
         /// The reason.
         reason: String,
         /// The application's own code, 0 or more.
         code: i32,
-        /// When the same may be asked again; none: never.
+        /// The time after which the device may retry. None: never.
         retry_after_ms: Option<u64>,
     },
 }
@@ -319,11 +319,11 @@ pub enum Decision {
 pub struct IncomingCall {
     /// The call.
     pub call: Call,
-    /// Where the answer goes.
+    /// The handle to answer it with.
     pub reply: Arc<CallReply>,
 }
 
-/// Where the answer to a call goes.
+/// The handle to answer a call with.
 #[derive(Debug, uniffi::Object)]
 pub struct CallReply {
     waiter: Mutex<Option<oneshot::Sender<Decision>>>,
@@ -331,7 +331,7 @@ pub struct CallReply {
 
 #[uniffi::export]
 impl CallReply {
-    /// Answers. Returns false if it was answered before, or came too late. A call that is dropped without an answer is refused for now.
+    /// Answers. Returns `false` if the call was answered before, or timed out. A dropped call is refused temporarily.
     pub fn answer(&self, decision: Decision) -> bool {
         let waiter = self.waiter.lock().unwrap_or_else(PoisonError::into_inner).take();
         waiter.is_some_and(|waiter| waiter.send(decision).is_ok())
@@ -342,16 +342,16 @@ impl CallReply {
 #[derive(Debug, uniffi::Object)]
 pub struct Service {
     calls: AsyncMutex<mpsc::Receiver<IncomingCall>>,
-    /// None once it is shut down.
+    /// `None` after shutdown.
     inner: Mutex<Option<sdk::Service>>,
 }
 
 #[uniffi::export]
 impl Backend {
-    /// Receives this back end's share of what devices publish, and of the calls that are wanted.
+    /// Receives this back end's share of devices' publishes, and of the calls asked for.
     ///
     /// # Errors
-    /// [`BackendError`] when the bus does not take the subscription.
+    /// [`BackendError`] if the bus rejects the subscription.
     pub async fn serve(&self, calls: ServiceCalls) -> Result<Arc<Service>, BackendError> {
         let im = self.im()?;
         run(async move {
@@ -365,14 +365,14 @@ impl Backend {
 
 #[uniffi::export]
 impl Service {
-    /// Takes the next calls: at least one, waiting for it if need be, and at most `max`. Empty only when the service has ended.
+    /// Waits for calls and takes at most `max`. Returns an empty list only when the service has ended.
     pub async fn next_calls(&self, max: u32) -> Vec<IncomingCall> {
         let mut calls = Vec::new();
         self.calls.lock().await.recv_many(&mut calls, (max as usize).max(1)).await;
         calls
     }
 
-    /// Receives nothing more, and waits until everything that was begun is answered: go on taking calls until there are none.
+    /// Stops receiving, and waits until all pending calls are answered. Keep taking calls until there are none.
     pub async fn shutdown(&self) {
         let service = self.inner.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(service) = service else { return };
@@ -384,7 +384,7 @@ impl Service {
     }
 }
 
-/// The answers of a handler that says nothing.
+/// A handler with the default answers.
 struct Defaults;
 
 impl Handler for Defaults {
@@ -393,14 +393,14 @@ impl Handler for Defaults {
     }
 }
 
-/// The handler whose calls are pulled.
+/// A handler that queues calls for the application to pull.
 struct Pulled {
     wanted: ServiceCalls,
     calls: mpsc::Sender<IncomingCall>,
 }
 
 impl Pulled {
-    /// Has the application decide. None: it has dropped the call, or takes none any more.
+    /// Asks the application. Returns `None` if it dropped the call, or takes no more calls.
     async fn ask(&self, call: Call) -> Option<Decision> {
         let (waiter, decision) = oneshot::channel();
         let reply = Arc::new(CallReply { waiter: Mutex::new(Some(waiter)) });
@@ -409,7 +409,7 @@ impl Pulled {
     }
 }
 
-/// The refusal that a decision is, of what can be refused alone: whatever does not fit the call is the application's fault.
+/// Converts a decision into a refusal, for calls that can only be refused. A decision that does not fit is an application error.
 fn refusal(decision: Option<Decision>) -> Refusal {
     match decision {
         Some(Decision::Refuse { reason, code, retry_after_ms: None }) => Refusal::new(reason).with_code(code),
@@ -632,5 +632,5 @@ impl From<&sdk::RequestKind> for RequestKind {
 /// The number of calls that wait for the application. Further ones wait in their handlers, whose number is limited.
 const MAX_QUEUED_CALLS: usize = 256;
 
-/// When a device asks again after the application has failed.
+/// The delay after which a device retries when the application has failed.
 const RETRY_AFTER: Duration = Duration::from_secs(1);

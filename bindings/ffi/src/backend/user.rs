@@ -10,7 +10,7 @@ use im_sdk::{
 use super::{Backend, BackendError, message::strings, run};
 use crate::UserPresence;
 
-/// Makes tokens for devices.
+/// Creates tokens for devices.
 #[derive(Debug, uniffi::Object)]
 pub struct TokenMinter {
     inner: im_sdk::token::TokenMinter,
@@ -18,7 +18,7 @@ pub struct TokenMinter {
 
 #[uniffi::export]
 impl TokenMinter {
-    /// Signs with a secret that servers know as well, of at least 32 bytes.
+    /// Signs with a secret of at least 32 bytes that is shared with the servers.
     ///
     /// # Errors
     /// [`BackendError`] `invalid_key`, here and below.
@@ -57,7 +57,7 @@ impl TokenMinter {
         Ok(Self { inner: im_sdk::token::TokenMinter::new(key, issuer, audience) })
     }
 
-    /// Makes a token for a user.
+    /// Creates a token for a user.
     pub fn mint(&self, user: String, valid_for_ms: u64) -> Result<String, BackendError> {
         Ok(self.inner.mint(&UserId::parse(&user)?, Duration::from_millis(valid_for_ms))?)
     }
@@ -72,7 +72,7 @@ pub struct OnlineDevice {
     pub server: String,
 }
 
-/// Where a server listens.
+/// The addresses of a server.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct ServerAddresses {
     /// The server's id.
@@ -88,19 +88,19 @@ pub struct ServerAddresses {
 pub struct BackendHealth {
     /// Redis and NATS answer.
     pub ready: bool,
-    /// Why Redis did not answer.
+    /// The error of Redis, if it did not answer.
     pub redis_error: Option<String>,
-    /// Why NATS did not answer.
+    /// The error of NATS, if it did not answer.
     pub nats_error: Option<String>,
-    /// The servers that live.
+    /// The servers that are alive.
     pub servers: Vec<String>,
-    /// The names of the services that serve.
+    /// The names of the running services.
     pub services: Vec<String>,
 }
 
 #[uniffi::export]
 impl Backend {
-    /// The presence of users.
+    /// Returns the presence of users.
     ///
     /// # Errors
     /// [`BackendError`], here and below.
@@ -109,7 +109,7 @@ impl Backend {
         run(async move { Ok(im.presence(users).await?.into_iter().map(UserPresence::from).collect()) }).await
     }
 
-    /// The connected devices of users. Users without any are left out.
+    /// Returns the connected devices of users. Users without any are omitted.
     pub async fn online(
         &self,
         users: Vec<String>,
@@ -129,14 +129,14 @@ impl Backend {
         .await
     }
 
-    /// Has a user not watch another one any more.
+    /// Stops a user from watching another one.
     pub async fn unwatch(&self, watcher: String, user: String) -> Result<(), BackendError> {
         let im = self.im()?;
         run(async move { Ok(im.unwatch(watcher, user).await?) }).await
     }
 
-    /// Closes the connections of a user, or of one device, and returns how many. They may come back, unless their tokens are not
-    /// taken any more.
+    /// Closes the connections of a user, or of one device, and returns their number. The devices may reconnect, unless their tokens
+    /// are no longer accepted.
     pub async fn kick(
         &self,
         user: String,
@@ -148,7 +148,7 @@ impl Backend {
         run(async move { Ok(im.kick(user, device.as_ref(), &reason).await? as u64) }).await
     }
 
-    /// Where servers listen, best first.
+    /// Returns the servers' addresses, best first.
     pub async fn endpoints(&self) -> Result<Vec<ServerAddresses>, BackendError> {
         let im = self.im()?;
         let server = |server: sdk::ServerAddresses| ServerAddresses {
@@ -159,7 +159,7 @@ impl Backend {
         run(async move { Ok(im.endpoints().into_iter().map(server).collect()) }).await
     }
 
-    /// Asks Redis, NATS and the servers whether they live.
+    /// Checks that Redis, NATS and the servers are alive.
     pub async fn health(&self) -> Result<BackendHealth, BackendError> {
         let im = self.im()?;
         run(async move {

@@ -27,7 +27,7 @@ struct State {
 pub struct Unread {
     /// The number.
     pub count: u64,
-    /// There may be more.
+    /// The actual number may be higher.
     pub more: bool,
 }
 
