@@ -1,4 +1,4 @@
-"""The back-end half: sends to users wherever they are, and serves what their devices publish.
+"""The back-end API: sends messages to users, and serves what their devices publish.
 
 ::
 
@@ -86,29 +86,29 @@ logger = logging.getLogger("im_sdk.backend")
 
 
 class Durability(enum.Enum):
-    """How well a message is kept."""
+    """The durability of a message."""
 
     TRANSIENT = "transient"
-    """Kept nowhere: a device that is not connected does not get it."""
+    """Not stored: a device that is not connected does not get it."""
     LOGGED = "logged"
-    """In the logs of its recipients before the send is done."""
+    """Stored in the logs of its recipients before the send completes."""
     ARCHIVED = "archived"
-    """The same, and on its way to the message store."""
+    """Logged, and queued for the message store."""
 
 
 class Priority(enum.Enum):
-    """What becomes of a transient message for a device that reads too slowly."""
+    """The treatment of a transient message for a device that reads too slowly."""
 
     DISCONNECT_SLOW = "disconnect_slow"
-    """The device is disconnected, and syncs when it comes back."""
+    """The device is disconnected, and syncs when it reconnects."""
     NORMAL = "normal"
-    """It is left out for devices whose queue is more than half full."""
+    """The message is dropped for devices whose queue is more than half full."""
     LOW = "low"
-    """It is left out for devices whose queue is more than an eighth full."""
+    """The message is dropped for devices whose queue is more than an eighth full."""
 
 
 class DeviceState(enum.Enum):
-    """How far a message got with one device."""
+    """The delivery state of a message at one device."""
 
     ACKED = "acked"
     PUSHED = "pushed"
@@ -117,24 +117,24 @@ class DeviceState(enum.Enum):
 
 
 class AckOutcome(enum.Enum):
-    """How far a message got as a whole."""
+    """The delivery state of a message across all devices."""
 
     ACKED = "acked"
-    """Every device that is connected has acknowledged it, and at least one has."""
+    """Every connected device has acknowledged the message, and at least one device has."""
     OFFLINE = "offline"
     TIMED_OUT = "timed_out"
 
 
 class ReachKind(enum.Enum):
-    """Which way a user would reach another."""
+    """The way in which a user would reach another."""
 
     MESSAGE = "message"
     CHANGE = "change"
     SIGNAL = "signal"
     RECEIPT = "receipt"
-    """By being shown how far the other one has read."""
+    """By seeing the other user's read mark."""
     PRESENCE = "presence"
-    """By seeing the other one come and go."""
+    """By seeing the other user's presence."""
     UNKNOWN = "unknown"
 
 
@@ -143,23 +143,23 @@ class BackendConfig:
     """Configuration of a back end."""
 
     redis: Sequence[str] = ()
-    """URLs of Redis. A back end of an embedded server needs none."""
+    """URLs of Redis. Not needed with an embedded server."""
     nats: Sequence[str] = ()
-    """URLs of NATS. A back end of an embedded server needs none."""
+    """URLs of NATS. Not needed with an embedded server."""
     routes_redis: Sequence[str] = ()
-    """URLs of a Redis for routes alone."""
+    """URLs of a separate Redis for routes."""
     prefix: str | None = None
-    """The prefix of all keys and subjects, the same at the servers."""
+    """The prefix of all keys and subjects. It must be the same at the servers."""
     min_replicas: int | None = None
     """The number of Redis replicas that must have a message before it counts as logged."""
     message_store: str | None = None
-    """The database that keeps messages for good: ``postgres://..`` or ``sqlite://..``."""
+    """The database that archives messages: ``postgres://..`` or ``sqlite://..``."""
     default_durability: Durability | None = None
-    """How well messages are kept that do not say it. None: archived with a message store, else logged."""
+    """The default durability of messages. None: archived with a message store, else logged."""
     system_user: str | None = None
-    """The sender of what the back end sends to users without a sender."""
+    """The sender of messages to users that the back end sends without naming one."""
     service_name: str | None = None
-    """The name of the service, for operators."""
+    """The name of the service, shown to operators."""
     handler_timeout: float | None = None
     """The time limit for the answer to a call of the service, in seconds. None: 10."""
     handler_concurrency: int | None = None
@@ -167,11 +167,11 @@ class BackendConfig:
     send_timeout: float | None = None
     """The time that a send waits for the servers' answers, in seconds. None: 5."""
     recall_within: float | None = None
-    """For how many seconds the sender may recall a message; 0: never. None: 120."""
+    """The time during which the sender may recall a message, in seconds; 0 means never. None: 120."""
     edit_within: float | None = None
-    """For how many seconds the sender may edit a message; 0: never. None: a day."""
+    """The time during which the sender may edit a message, in seconds; 0 means never. None: a day."""
     user_budgets: bool = True
-    """How much one user may have this back end do is limited. Off for load tests."""
+    """Enables rate limits per user. Turn it off for load tests."""
 
     def _native(self) -> Any:
         return native.BackendConfig(
@@ -212,19 +212,19 @@ class OutgoingMessage:
     """A message to be sent."""
 
     to: Receivers | None
-    """The receivers. None: those that the place says where it is sent, such as a room."""
+    """The recipients. None: implied by the call that sends the message, such as ``send_to_room``."""
     said: str | Content | Body
     """The content; a plain string is a text."""
     from_user: str | None = None
     """The sender. None: the back end itself."""
     durability: Durability | None = None
-    """How well it is kept. None: as the configuration says."""
+    """The durability. None: the configured default."""
     priority: Priority | None = None
-    """What becomes of a transient message for a slow device."""
+    """The treatment of a transient message for a slow device."""
     terminals: Sequence[t.Terminal] = ()
-    """Only for these kinds of devices of users; of none named, all. For transient messages."""
+    """Restricts a transient message to users' devices of these kinds. Empty: all kinds."""
     idempotency_key: str | None = None
-    """A second send under this key sends nothing, and returns where the first one is."""
+    """An idempotency key. A second send with it sends nothing, and returns the id and the positions of the first."""
 
     def _native(self) -> Any:
         return native.OutgoingMessage(
@@ -240,7 +240,7 @@ class OutgoingMessage:
 
 @dataclass(frozen=True, slots=True)
 class UserDevice:
-    """A device and whose it is."""
+    """A device and its user."""
 
     user: str
     device: str
@@ -249,7 +249,7 @@ class UserDevice:
 
 @dataclass(frozen=True, slots=True)
 class InboxPlace:
-    """The place of a message in a user's inbox."""
+    """The position of a message in a user's inbox."""
 
     user: str
     seq: int
@@ -261,17 +261,17 @@ class ChannelReceipt:
 
     channel: str
     seq: int
-    """The place in the channel's log; 0: it is in none."""
+    """The position in the channel's log; 0 if it is in no log."""
     pushed: Sequence[str]
-    """Servers that have it queued for the members that are connected to them."""
+    """Servers that have queued it for the members connected to them."""
     unconfirmed: Sequence[str]
     """Servers that did not answer in time."""
     connections: int
     """The number of connections that have it queued."""
     shed: int
-    """For how many it was left out, because of its priority."""
+    """The number of connections for which it was dropped, because of its priority."""
     unlocated: bool
-    """The servers that hold members could not be read: members that are connected get it with their next sync."""
+    """The servers of the members could not be looked up. Connected members get the message with their next sync."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,20 +283,20 @@ class Delivery:
     channel: ChannelReceipt | None
     logged: Sequence[InboxPlace]
     repeated: bool
-    """It was sent before, under the same idempotency key."""
+    """The message was sent before, with the same idempotency key."""
     pushed: Sequence[UserDevice]
-    """Devices whose server has it queued for them."""
+    """Devices whose server has queued it."""
     offline: Sequence[str]
     """Users without a connected device."""
     unconfirmed: Sequence[UserDevice]
     """Devices whose server did not answer in time."""
     unlocated: Sequence[str]
-    """Users of whom it is not known whether a device is connected."""
+    """Users whose connected devices could not be looked up."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceAckState:
-    """A device and how far a message got with it."""
+    """A device and the delivery state of a message there."""
 
     user: str
     device: str
@@ -305,7 +305,7 @@ class DeviceAckState:
 
 @dataclass(frozen=True, slots=True)
 class AckReport:
-    """What recipients' devices have acknowledged."""
+    """Acknowledgements of recipients' devices."""
 
     outcome: AckOutcome
     devices: Sequence[DeviceAckState]
@@ -330,7 +330,7 @@ class Receipt:
     __slots__ = ("_native", "message_id")
 
     message_id: int
-    """The id that the message got."""
+    """The id assigned to the message."""
 
     def __init__(self, generated: Any) -> None:
         self._native = generated
@@ -367,18 +367,18 @@ class LoggedMessage:
 
 @dataclass(frozen=True, slots=True)
 class LoggedPage:
-    """A page of the past."""
+    """A page of history."""
 
     messages: Sequence[LoggedMessage]
     changes: Sequence[LoggedMessage]
-    """Reactions to these messages and their pins."""
+    """Reactions to these messages, and pins of them."""
     next: t.HistoryRange | None
-    """Where to go on; None: that was all."""
+    """The start of the next page. None: this is the last one."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundPage:
-    """Messages that were found, the newest first."""
+    """Results of a search, newest first."""
 
     messages: Sequence[LoggedMessage]
     next: t.SearchPlace | None
@@ -427,7 +427,7 @@ class OnlineDevice:
 
 @dataclass(frozen=True, slots=True)
 class ServerAddresses:
-    """Where a server listens."""
+    """The addresses of a server."""
 
     server: str
     addresses: Sequence[str]
@@ -436,7 +436,7 @@ class ServerAddresses:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether what a back end stands on answers."""
+    """The health of a back end's dependencies."""
 
     ready: bool
     redis_error: str | None
@@ -447,7 +447,7 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class LogPlace:
-    """The place of a message in a log."""
+    """The position of a message in a log."""
 
     user: str | None
     """The user whose inbox it is."""
@@ -475,7 +475,7 @@ class Refusal(Exception):
 class _Call:
     _reply: Any = field(repr=False, compare=False)
     answered: bool = field(default=False, init=False, compare=False)
-    """It was answered. A call that is dropped without an answer is refused for now."""
+    """The call was answered. A call that is dropped without an answer is refused temporarily."""
 
     def _answer(self, decision: Any) -> bool:
         self.answered = True
@@ -486,7 +486,7 @@ class _Call:
 @dataclass(slots=True)
 class _Refusable(_Call):
     def refuse(self, reason: str, code: int = 0, *, retry_after: float | None = None) -> bool:
-        """Refuses, for the user to read. With ``retry_after`` the device asks again after that many seconds. False: it came too late."""
+        """Refuses, with a reason for the user. The device retries after ``retry_after`` seconds. Returns False if it came too late."""
         retry_after_ms = bridge.optional_milliseconds(retry_after)
         return self._answer(native.Decision.REFUSE(reason=reason, code=code, retry_after_ms=retry_after_ms))
 
@@ -497,19 +497,19 @@ def _allow(text: str | None = None, answer: bytes = b"", recent: int = 0, own_de
 
 @dataclass(slots=True)
 class Publish(_Refusable):
-    """A device publishes a message, or what a change says."""
+    """A device publishes a message or a change."""
 
     from_user: str
     """The user, as the token says."""
     device: str
     number: int
-    """The device's number of the publish: the same for each repetition. A key for what must not be done twice."""
+    """The device's number of the publish, the same for each retry. Usable as an idempotency key."""
     to: t.Recipient
     in_room: bool
-    """The device is in the room that it is meant for."""
+    """The device is in the room that it publishes to."""
     content: Content
     changed: LoggedMessage | None
-    """The message that is changed, if this is no message of its own."""
+    """The message that is changed, if this is a change."""
 
     @property
     def text(self) -> str | None:
@@ -517,7 +517,7 @@ class Publish(_Refusable):
         return self.content.text
 
     def accept(self, *, text: str | None = None, answer: bytes = b"") -> bool:
-        """Takes it, as it is or with another text. The device gets ``answer``. False: it came too late, and the device asks again."""
+        """Accepts it, as it is or with another text. The device gets ``answer``. Returns False if too late: the device retries."""
         return self._answer(_allow(text, answer))
 
     def send(self, message: OutgoingMessage, *, answer: bytes = b"") -> bool:
@@ -525,7 +525,7 @@ class Publish(_Refusable):
         return self._answer(native.Decision.SEND(message=message._native(), answer=answer))
 
     def handled(self, *, answer: bytes = b"") -> bool:
-        """Sends nothing: all is done."""
+        """Completes the publish without sending anything."""
         return self._answer(native.Decision.DONE(answer=answer))
 
 
@@ -537,16 +537,16 @@ class JoinRoom(_Refusable):
     device: str
     room: str
     data: bytes
-    """The device's own words."""
+    """Application data sent by the device."""
 
     def welcome(self, *, answer: bytes = b"", recent: int = 0) -> bool:
-        """Lets it in. It gets ``answer``, and that many of the last messages."""
+        """Admits the device. It gets ``answer``, and ``recent`` of the last messages."""
         return self._answer(_allow(None, answer, recent))
 
 
 @dataclass(slots=True)
 class MayReach(_Refusable):
-    """Whether a user may reach another."""
+    """Checks whether a user may reach another."""
 
     from_user: str
     device: str
@@ -554,11 +554,11 @@ class MayReach(_Refusable):
     kind: ReachKind
 
     def grant(self) -> bool:
-        """Yes, whatever the built-in rules say."""
+        """Allows it, regardless of the built-in rules."""
         return self._answer(_allow())
 
     def default(self) -> bool:
-        """The built-in rules decide."""
+        """Applies the built-in rules."""
         return self._answer(native.Decision.DEFAULT())
 
 
@@ -570,27 +570,27 @@ class IncomingSignal(_Call):
     device: str
     to: t.Recipient
     to_device: str | None
-    """The one device that it is meant for."""
+    """The device that the signal is addressed to. None: all of them."""
     signal: t.Signal
 
     def relay(self, *, own_devices: bool = False) -> bool:
-        """Passes it on; with ``own_devices`` to the sender's other devices as well."""
+        """Passes it on; with ``own_devices`` also to the sender's other devices."""
         return self._answer(_allow(own_devices=own_devices))
 
     def drop(self) -> bool:
-        """It goes no further."""
+        """Drops the signal."""
         return self._answer(native.Decision.DONE(answer=b""))
 
 
 @dataclass(slots=True)
 class MayWatch(_Call):
-    """Which users a user may watch."""
+    """Checks which users a user may watch."""
 
     watcher: str
     users: Sequence[str]
 
     def allow(self, users: Sequence[str] | None = None) -> bool:
-        """These; None: all of them."""
+        """Allows these users; None: all of them."""
         return self._answer(_allow() if users is None else native.Decision.USERS(users=list(users)))
 
 
@@ -605,28 +605,28 @@ class ChangeRequest(_Refusable):
     kind: ChangeKind
 
     def grant(self) -> bool:
-        """It is allowed, whatever the policy says: for moderators."""
+        """Allows it regardless of the policy, for moderators."""
         return self._answer(_allow())
 
     def checked(self) -> bool:
-        """It is allowed if the policy allows it, and does not come as a :class:`Publish`."""
+        """Allows it if the policy does, without a :class:``Publish``."""
         return self._answer(native.Decision.CHECKED())
 
     def default(self) -> bool:
-        """The policy decides, and then the answer to a :class:`Publish`."""
+        """Leaves it to the policy, and then to the answer to a :class:``Publish``."""
         return self._answer(native.Decision.DEFAULT())
 
 
 @dataclass(frozen=True, slots=True)
 class RequestedHistory:
-    """A page of the past is asked for."""
+    """A request for a page of history."""
 
     conversation: t.User | t.Channel | t.Inbox
 
 
 @dataclass(frozen=True, slots=True)
 class RequestedReaders:
-    """It is asked who has read a message of a channel."""
+    """A request for the readers of a message of a channel."""
 
     channel: str
     seq: int
@@ -634,21 +634,21 @@ class RequestedReaders:
 
 @dataclass(frozen=True, slots=True)
 class RequestedWatch:
-    """The presence of users is asked for."""
+    """A request for the presence of users."""
 
     users: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
 class RequestedMark:
-    """Marks are to be set in a conversation."""
+    """A request to set marks in a conversation."""
 
     conversation: t.Recipient
 
 
 @dataclass(slots=True)
 class MayRequest(_Refusable):
-    """A device asks for something."""
+    """A device makes a request."""
 
     from_user: str
     device: str
@@ -657,13 +657,13 @@ class MayRequest(_Refusable):
     details: RequestedHistory | RequestedReaders | RequestedWatch | RequestedMark | None
 
     def allow(self) -> bool:
-        """Yes."""
+        """Allows the request."""
         return self._answer(_allow())
 
 
 @dataclass(slots=True)
 class Logged(_Call):
-    """A published message is in its logs. Told before the device hears that it was accepted, at least once."""
+    """A published message has been logged. Reported at least once, before the device is told that it was accepted."""
 
     message_id: int
     from_user: str
@@ -673,16 +673,16 @@ class Logged(_Call):
     content: Content
     places: Sequence[LogPlace]
     repeated: bool
-    """It may have been told before."""
+    """The notice may be a repetition."""
 
     def done(self) -> bool:
-        """It was dealt with."""
+        """Confirms the notice."""
         return self._answer(native.Decision.DONE(answer=b""))
 
 
 @dataclass(slots=True)
 class PresenceEvent(_Call):
-    """A device has come or gone. It needs no answer."""
+    """A device has connected or disconnected. Needs no answer."""
 
     user: str
     device: str
@@ -692,7 +692,7 @@ class PresenceEvent(_Call):
 
 @dataclass(slots=True)
 class Acked(_Call):
-    """A device has dealt with everything in a log up to a place. It needs no answer."""
+    """A device has processed everything in a log up to a position. Needs no answer."""
 
     user: str
     device: str
@@ -701,7 +701,7 @@ class Acked(_Call):
 
 @dataclass(slots=True)
 class Marked(_Call):
-    """A user has read further, or has set something in a conversation. It needs no answer."""
+    """A user has read further, or has changed a conversation's settings. Needs no answer."""
 
     user: str
     device: str | None
@@ -820,7 +820,7 @@ _register_calls()
 
 
 class Service:
-    """A service: the calls that devices make, one by one.
+    """A service, which yields the calls of devices one by one.
 
     ::
 
@@ -857,7 +857,7 @@ class Service:
         return incoming
 
     async def shutdown(self) -> None:
-        """Receives nothing more, and waits until everything that was begun is answered: go on taking calls meanwhile."""
+        """Stops receiving, and waits until all pending calls are answered. Keep taking calls meanwhile."""
         await call_whole(self._native.shutdown())
 
     async def __aenter__(self) -> Service:
@@ -888,11 +888,11 @@ class Handler:
     """
 
     async def publish(self, incoming: Publish) -> None:
-        """Decides what becomes of a message, and whether an edit, a reaction or a pin may be made."""
+        """Handles a message, and decides whether an edit, a reaction or a pin is allowed."""
         incoming.accept()
 
     async def join_room(self, join: JoinRoom) -> None:
-        """Decides whether a device may come into a room. Nobody may unless this is overridden."""
+        """Decides whether a device may join a room. Refuses all devices unless overridden."""
 
     async def may_reach(self, reach: MayReach) -> None:
         """Decides whether a user may reach another."""
@@ -901,7 +901,7 @@ class Handler:
         """Decides whether a signal is passed on."""
 
     async def presence(self, event: PresenceEvent) -> None:
-        """Hears of devices that come and go."""
+        """Receives notice of devices that connect and disconnect."""
 
     async def may_watch(self, watch: MayWatch) -> None:
         """Decides which users a user may watch."""
@@ -910,16 +910,16 @@ class Handler:
         """Decides whether a message may be changed, before :meth:`publish` is asked."""
 
     async def may_request(self, request: MayRequest) -> None:
-        """Decides whether a device may ask for something."""
+        """Decides whether a device may make a request."""
 
     async def logged(self, message: Logged) -> None:
-        """Hears of published messages that are in their logs: for notifications."""
+        """Receives notice of logged messages, for notifications."""
 
     async def acked(self, ack: Acked) -> None:
-        """Hears of what devices have acknowledged."""
+        """Receives acknowledgements of devices."""
 
     async def marked(self, marked: Marked) -> None:
-        """Hears of what users have read, or set in a conversation."""
+        """Receives read marks and conversation settings that users changed."""
 
 
 _METHODS: dict[type, str] = {
@@ -938,7 +938,7 @@ _METHODS: dict[type, str] = {
 
 
 class Serving:
-    """A handler at work, until the block is left: then what was begun is finished."""
+    """A running handler. Leaving the block stops it after its pending calls."""
 
     def __init__(self, backend: Backend, handler: Handler) -> None:
         """Use :meth:`Backend.handle`."""
@@ -997,7 +997,7 @@ class Serving:
 
 
 class Backend:
-    """A back end: it sends to users wherever they are, and serves what their devices publish."""
+    """A back end, which sends messages to users and serves what their devices publish."""
 
     def __init__(self, generated: Any) -> None:
         """Use :meth:`connect`, or :meth:`EmbeddedServer.connect_backend`."""
@@ -1065,17 +1065,17 @@ class Backend:
         return receipt
 
     async def wait_acked(self, receipt: Receipt, within: float) -> AckReport:
-        """Waits for that many seconds until the devices of a message's recipients have acknowledged it."""
+        """Waits until the recipients' devices have acknowledged a message, for at most that many seconds."""
         waiting = self._native.wait_acked(receipt._native, bridge.milliseconds(within))
         report: AckReport = to_python(await call(waiting))
         return report
 
     async def change(self, to: Receivers, message_id: int, kind: ChangeKind) -> Receipt:
-        """Changes a message, whoever sent it. ``to`` is where it went: a channel, a user, or both users of a conversation."""
+        """Changes a message of any sender. ``to`` is its destination: a channel, a user, or both users of a conversation."""
         return Receipt(await call_whole(self._native.change(_target(to), message_id, to_native(kind))))
 
     async def recall(self, message_id: int) -> Receipt:
-        """Recalls a message by its id alone, which the message store knows."""
+        """Recalls a message by its id, which is looked up in the message store."""
         return Receipt(await call_whole(self._native.recall(message_id)))
 
     def channel(self, channel: str) -> ChannelAdmin:
@@ -1083,22 +1083,22 @@ class Backend:
         return ChannelAdmin(self, channel)
 
     def room(self, room: str) -> RoomAdmin:
-        """A room: a channel that devices join and leave by themselves, for as long as they are connected."""
+        """Returns a room: a channel that devices join and leave by themselves while they are connected."""
         return RoomAdmin(self, room)
 
     async def channels(self, user: str) -> list[str]:
-        """The channels that a user is a member of."""
+        """Returns the channels that a user is a member of."""
         channels: list[str] = await call(self._native.channels(user))
         return channels
 
     async def serve(self, calls: ServiceCalls | None = None) -> Service:
-        """Receives this back end's share of what devices publish, and of the calls that are wanted."""
+        """Receives this back end's share of devices' publishes, and of the calls asked for."""
         wanted = calls or ServiceCalls()
         names = {name: getattr(wanted, name) for name in ServiceCalls.__dataclass_fields__}
         return Service(await call_whole(self._native.serve(native.ServiceCalls(**names))))
 
     def handle(self, handler: Handler) -> Serving:
-        """Has a handler decide, for as long as the block lasts: ``async with backend.handle(MyHandler()):``."""
+        """Runs a handler for the duration of the block: ``async with backend.handle(MyHandler()):``."""
         return Serving(self, handler)
 
     async def history(
@@ -1114,7 +1114,7 @@ class Backend:
         until: datetime | None = None,
         kinds: Sequence[t.Kind] = (),
     ) -> LoggedPage:
-        """Reads a page of the past of a user's conversation, as the user sees it."""
+        """Reads a page of the history of a user's conversation, as the user sees it."""
         query = bridge.history_query(range, before_message, after_message, since, until, kinds)
         page: LoggedPage = to_python(await call(self._native.history(user, bridge.conversation(of), query, limit)))
         return page
@@ -1122,7 +1122,7 @@ class Backend:
     async def raw_history(
         self, user: str, of: str | t.Recipient | t.Inbox, range: t.HistoryRange | None = None, limit: int = 50
     ) -> LoggedPage:
-        """Reads a page of entries as they are in the log."""
+        """Reads a page of raw log entries."""
         query = bridge.history_query(range, None, None, None, None, ())
         page: LoggedPage = to_python(await call(self._native.raw_history(user, bridge.conversation(of), query, limit)))
         return page
@@ -1140,18 +1140,18 @@ class Backend:
         until: datetime | None = None,
         before: t.SearchPlace | None = None,
     ) -> FoundPage:
-        """Searches for messages in all that a user may see. Needs a message store."""
+        """Searches all messages that a user may see. Needs a message store."""
         search = bridge.search_query(text, within, kinds, from_user, since, until, before)
         page: FoundPage = to_python(await call(self._native.search(user, search, limit)))
         return page
 
     async def message(self, message_id: int) -> LoggedMessage:
-        """A message by its id, which the message store knows."""
+        """Looks a message up by its id in the message store."""
         message: LoggedMessage = to_python(await call(self._native.message(message_id)))
         return message
 
     async def message_in(self, user: str, of: str | t.Recipient, message_id: int) -> LoggedMessage:
-        """A message of a user's conversation."""
+        """Returns a message of a user's conversation."""
         found = await call(self._native.message_in(user, bridge.recipient(of), message_id))
         message: LoggedMessage = to_python(found)
         return message
@@ -1162,7 +1162,7 @@ class Backend:
         return page
 
     async def conversation(self, user: str, of: str | t.Recipient) -> Conversation | None:
-        """A conversation of a user, if there is one."""
+        """Returns a conversation of a user, if there is one."""
         found: Conversation | None = to_python(await call(self._native.conversation(user, bridge.recipient(of))))
         return found
 
@@ -1180,29 +1180,29 @@ class Backend:
         return total
 
     async def presence(self, users: Sequence[str]) -> list[t.UserPresence]:
-        """The presence of users."""
+        """Returns the presence of users."""
         return list(to_python(await call(self._native.presence(list(users)))))
 
     async def online(self, users: Sequence[str]) -> Mapping[str, Sequence[OnlineDevice]]:
-        """The connected devices of users. Users without any are left out."""
+        """Returns the connected devices of users. Users without any are omitted."""
         online: Mapping[str, Sequence[OnlineDevice]] = to_python(await call(self._native.online(list(users))))
         return online
 
     async def unwatch(self, watcher: str, user: str) -> None:
-        """Has a user not watch another one any more."""
+        """Stops a user from watching another one."""
         await call_whole(self._native.unwatch(watcher, user))
 
     async def kick(self, user: str, device: str | None = None, reason: str = "") -> int:
-        """Closes the connections of a user, or of one device such as ``ios/4f1c``, and returns how many."""
+        """Closes the connections of a user, or of one device such as ``ios/4f1c``, and returns their number."""
         closed: int = await call_whole(self._native.kick(user, device, reason))
         return closed
 
     async def endpoints(self) -> list[ServerAddresses]:
-        """Where servers listen, best first."""
+        """Returns the servers' addresses, best first."""
         return list(to_python(await call(self._native.endpoints())))
 
     async def health(self) -> Health:
-        """Whether Redis, NATS and servers answer."""
+        """Checks that Redis, NATS and the servers are alive."""
         health: Health = to_python(await call(self._native.health()))
         return health
 
@@ -1221,24 +1221,24 @@ class ChannelAdmin:
         self.channel = channel
 
     async def add_members(self, *users: str, history_from_joining: bool = False) -> None:
-        """Makes users members. With ``history_from_joining`` they see nothing that was said before."""
+        """Adds members. With ``history_from_joining`` they cannot see earlier messages."""
         await call_whole(self._native.add_members(self.channel, list(users), history_from_joining))
 
     async def remove_members(self, *users: str) -> None:
-        """Ends memberships."""
+        """Removes members."""
         await call_whole(self._native.remove_members(self.channel, list(users)))
 
     async def members_changed(self, added: Sequence[str] = (), removed: Sequence[str] = ()) -> None:
-        """Tells that the application's own table of members has changed."""
+        """Reports that the application's own member table has changed."""
         await call_whole(self._native.members_changed(self.channel, list(added), list(removed)))
 
     async def members(self, after: str | None = None, limit: int = 1000) -> list[str]:
-        """Members in order, after one of them."""
+        """Lists members in order, starting after a given member."""
         members: list[str] = await call(self._native.members(self.channel, after, limit))
         return members
 
     async def is_member(self, user: str) -> bool:
-        """Whether a user is a member."""
+        """Returns whether a user is a member."""
         member: bool = await call(self._native.is_member(self.channel, user))
         return member
 
@@ -1252,22 +1252,22 @@ class ChannelAdmin:
         return count
 
     async def readers(self, seq: int, limit: int = 100) -> t.Readers:
-        """Who has read a message, by its place."""
+        """Returns who has read the message at a position."""
         readers: t.Readers = to_python(await call(self._native.channel_readers(self.channel, seq, limit)))
         return readers
 
     async def history(self, range: t.HistoryRange | None = None, limit: int = 50) -> LoggedPage:
-        """Reads a page of the past, as the back end sees it."""
+        """Reads a page of history, as the back end sees it."""
         query = bridge.history_query(range, None, None, None, None, ())
         page: LoggedPage = to_python(await call(self._native.channel_history(self.channel, query, limit)))
         return page
 
     async def close(self) -> None:
-        """Closes it: it has no members any more, who keep what was said."""
+        """Closes the channel. It loses all its members, who keep its history."""
         await call_whole(self._native.close_channel(self.channel))
 
     async def dissolve(self) -> None:
-        """Dissolves it: it has no members any more, and nothing of it is left to them."""
+        """Dissolves the channel. It loses all its members, who also lose its history."""
         await call_whole(self._native.dissolve_channel(self.channel))
 
 
@@ -1287,14 +1287,14 @@ class RoomAdmin:
         durability: Durability | None = None,
         priority: Priority | None = None,
     ) -> Receipt:
-        """Sends a message to all devices in it; transient unless it says otherwise."""
+        """Sends a message to all devices in the room. It is transient unless its durability is set."""
         message = OutgoingMessage(
             to=None, said=said, from_user=from_user, durability=durability, priority=priority
         )
         return Receipt(await call_whole(self._native.send_to_room(self.room, message._native())))
 
     async def count(self, kind: str, add: int = 1) -> None:
-        """Adds to a counter, such as that of likes. What is added within a moment goes out as one message."""
+        """Adds to a counter, such as that of likes. Additions in quick succession are sent as one message."""
         await call_whole(self._native.count_in_room(self.room, kind, add))
 
     async def online(self) -> int:
@@ -1303,17 +1303,17 @@ class RoomAdmin:
         return count
 
     async def kick(self, user: str, reason: str = "") -> int:
-        """Takes all devices of a user out, and returns how many."""
+        """Removes all devices of a user, and returns their number."""
         count: int = await call_whole(self._native.kick_from_room(self.room, user, reason))
         return count
 
     async def close(self, reason: str = "") -> None:
-        """Takes everybody out."""
+        """Removes all devices."""
         await call_whole(self._native.close_room(self.room, reason))
 
 
 class TokenMinter:
-    """Makes tokens for devices."""
+    """Creates tokens for devices."""
 
     def __init__(self, generated: Any) -> None:
         """Use :meth:`hs256`, :meth:`es256` or :meth:`eddsa`."""
@@ -1321,7 +1321,7 @@ class TokenMinter:
 
     @classmethod
     def hs256(cls, key_id: str, secret: bytes, issuer: str, audience: str) -> TokenMinter:
-        """Signs with a secret that servers know as well, of at least 32 bytes."""
+        """Signs with a secret of at least 32 bytes that is shared with the servers."""
         return cls(call_sync(native.TokenMinter.hs256, key_id, secret, issuer, audience))
 
     @classmethod
@@ -1335,20 +1335,20 @@ class TokenMinter:
         return cls(call_sync(native.TokenMinter.eddsa, key_id, pem, issuer, audience))
 
     def mint(self, user: str, valid_for: float | timedelta) -> str:
-        """Makes a token for a user, valid for that time or that many seconds."""
+        """Creates a token for a user, valid for a duration or a number of seconds."""
         seconds = valid_for.total_seconds() if isinstance(valid_for, timedelta) else valid_for
         token: str = call_sync(self._native.mint, user, bridge.milliseconds(seconds))
         return token
 
 
 def random_secret() -> bytes:
-    """A secret of 32 random bytes, to sign tokens with."""
+    """Generates a secret of 32 random bytes, to sign tokens with."""
     secret: bytes = native.random_secret()
     return secret
 
 
 class EmbeddedServer:
-    """A server in this process, with all that a cluster has: for development, tests and small deployments.
+    """An in-process server with all parts of a cluster, for development, tests and small deployments.
 
     ::
 
@@ -1360,11 +1360,11 @@ class EmbeddedServer:
         """Use :meth:`start`."""
         self._native = generated
         self.minter = minter
-        """Makes tokens that the server takes."""
+        """Creates tokens that the server accepts."""
         self.endpoints: list[str] = generated.endpoints()
         """The endpoints for clients."""
         self.certificate_sha256: str | None = generated.certificate_sha256()
-        """The fingerprint of the certificate for QUIC, which clients have to trust."""
+        """The fingerprint of the QUIC certificate, which clients have to trust."""
 
     @classmethod
     async def start(
@@ -1395,7 +1395,7 @@ class EmbeddedServer:
         return cls(await call_whole(native.start_embedded_server(config)), minter)
 
     def token(self, user: str, valid_for: float | timedelta = 3600.0) -> str:
-        """Makes a token for a user."""
+        """Creates a token for a user."""
         return self.minter.mint(user, valid_for)
 
     async def connect_backend(self, config: BackendConfig | None = None) -> Backend:
@@ -1404,7 +1404,7 @@ class EmbeddedServer:
         return Backend(await call_whole(self._native.connect_backend(config._native())))
 
     async def shutdown(self) -> None:
-        """Ends the server: devices are told to go."""
+        """Shuts the server down, and tells devices to disconnect."""
         await call_whole(self._native.shutdown())
 
     async def __aenter__(self) -> EmbeddedServer:
