@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Runs the Autobahn test suite against the server's WebSocket link and framing: tests/autobahn.sh [WSTEST [CASE...]]
 #
-# WSTEST is the suite's program, `wstest` in PATH unless given; CASE one or several of its cases, such as '6.*', all but those
-# about compression (12 and 13), which the server does not offer, unless given. Fails on any case that ends neither OK nor
-# NON-STRICT nor INFORMATIONAL. The report is in target/autobahn/index.html.
+# WSTEST is the suite's program, by default `wstest` in PATH. CASE selects cases, such as '6.*'; by default all except those
+# about compression (12 and 13), which the server does not offer. Fails on any case that ends neither OK nor NON-STRICT nor
+# INFORMATIONAL. The report is in target/autobahn/index.html.
 #
-# The suite needs Python 2.7, its newest release (25.10.1) too, so run.sh cannot install it everywhere and does not run it.
-# Where there is a Python 2.7: virtualenv -p python2.7 DIR && DIR/bin/pip install autobahntestsuite
+# The suite needs Python 2.7, even in its newest release (25.10.1), so run.sh cannot install it everywhere and does not run it.
+# To install it with Python 2.7: virtualenv -p python2.7 DIR && DIR/bin/pip install autobahntestsuite
 set -euo pipefail
 
 wstest=$(command -v "${1:-wstest}" || true)

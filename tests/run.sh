@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing and runs every test. ./tests/run.sh --help says how.
+# Installs missing programs and runs every test. See ./tests/run.sh --help.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -39,7 +39,7 @@ while [ $# -gt 0 ]; do
         --full) profile=full ;;
         -p | --package | --test | --bin | --example)
             [ $# -gt 1 ] || wrong "$1 needs a name"
-            # With --workspace, cargo passes over the crates that are named.
+            # With --workspace, cargo ignores the named crates.
             case $1 in
                 -p | --package) scope=() ;;
                 --test) targets+=("$1" "$2") ;;
@@ -59,7 +59,7 @@ while [ $# -gt 0 ]; do
 done
 [ ${#targets[@]} -gt 0 ] || targets=(--tests)
 
-# Prints what begins, and notes how long the step before it took.
+# Prints the name of a step, and records the duration of the previous one.
 step= started=0 times=()
 say() {
     [ -z "$step" ] || times+=("$((SECONDS - started)) s $step")
@@ -71,10 +71,10 @@ fail() {
     exit 1
 }
 
-# Where programs are looked for beside PATH. The tests themselves look in the same places: tests/src/programs.rs.
+# Folders that are searched after PATH. The tests search the same ones: tests/src/programs.rs.
 beside_path=(/usr/local/sbin /usr/sbin '/usr/lib/postgresql/*/bin')
 
-# The programs of that package: they must be in one folder. Of the first one the oldest version that does.
+# Each line: a package, the oldest supported version of its first program, and its programs, which must be in one folder.
 needed=(
     "redis-server 7.0 redis-server"
     "nats-server 2.9 nats-server"
@@ -89,12 +89,12 @@ needed=(
     "maven - mvn"
 )
 
-# Prints the first folder that has all of these programs.
+# Prints the first folder that contains all of these programs.
 folder_of() {
     local folders folder program
     IFS=: read -ra folders <<<"$PATH"
     for folder in "${beside_path[@]}"; do
-        # The newest first.
+        # The newest version first.
         while read -r folder; do folders+=("$folder"); done < <(compgen -G "$folder" | sort -rV)
     done
     for folder in "${folders[@]}"; do
@@ -107,7 +107,7 @@ folder_of() {
     return 1
 }
 
-# What is not there: sets `missing`, and `packages` (Debian, Ubuntu), which have it.
+# Looks for missing programs: sets `missing`, and `packages` to the Debian and Ubuntu packages that contain them.
 look() {
     missing=()
     packages=()
@@ -120,38 +120,38 @@ look() {
             packages+=("$package")
         fi
     done
-    # A C compiler links nothing without the C library's files, which are a package of their own.
+    # A C compiler needs the C library's files to link, which are a separate package.
     if ! cc -x c -o /dev/null - 2>/dev/null <<<'#include <stdio.h>
 int main(void) { return puts("") < 0; }'; then
         missing+=("cc")
         packages+=(gcc libc6-dev)
     fi
-    # Debian's Python comes without what makes virtual environments, which the Python package is tested in.
+    # Debian's Python lacks the module for virtual environments, in which the Python package is tested.
     if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
         missing+=("python3 -m venv")
         packages+=(python3-venv)
     fi
-    # Where Swift is missing, its client's tests make a Debian that has it.
+    # Without Swift, the tests of its client install it in a Debian of their own.
     if [ "$profile" = full ] && ! has_swift && ! folder_of debootstrap >/dev/null; then
         missing+=(debootstrap)
         packages+=(debootstrap)
     fi
 }
 
-# Other programs are called swift as well.
+# Other programs have the name swift, too.
 has_swift() { swift --version 2>/dev/null | grep -Eq 'Swift version ([6-9]|[1-9][0-9])'; }
 
-# The programs alone are wanted: their packages would also start services, unless this file says no.
+# Only the programs are needed. Their packages would also start services, which this file prevents.
 policy=/usr/sbin/policy-rc.d
 policy_mark="# of tests/run.sh, while it installs packages"
 
-# The machine may have one of its own. One with the mark was left behind by a run that was killed.
+# The machine may have its own file. A file with the mark was left by a killed run.
 is_ours() { grep -qsF "$policy_mark" "$policy"; }
 
 forbid_services() {
     [ ! -e "$policy" ] || is_ours || return 0
     trap allow_services EXIT
-    # Bash waits for apt before it heeds these: what apt has begun is finished, and starts no service.
+    # Bash waits for apt before it handles these signals: apt finishes what it has begun, and starts no service.
     trap 'exit 129' HUP
     trap 'exit 130' INT
     trap 'exit 143' TERM
@@ -167,7 +167,7 @@ allow_services() {
 install() {
     say "installing ${packages[*]}"
     export DEBIAN_FRONTEND=noninteractive
-    # One source that is away, which may not be one of those that are needed, is no reason to stop.
+    # A package source that is unreachable may not be a needed one, so this is not an error.
     apt-get update -qq || echo "warning: apt-get update failed; going on with the lists that are there" >&2
     forbid_services
     local status=0
@@ -203,8 +203,8 @@ fi
 check_versions
 command -v cargo >/dev/null || fail "missing: cargo; install Rust from https://rustup.rs, version 1.95 or newer"
 
-# The end-to-end tests start the programs. With tests among the targets, cargo chooses the features of all dependencies as
-# `cargo test` does: without, it would build most crates twice.
+# The end-to-end tests start the programs. With tests among the targets, cargo selects the features of dependencies as
+# `cargo test` does; otherwise it would build most crates twice.
 say "building"
 cargo build --locked --workspace --bins --lib "${targets[@]}"
 
@@ -214,7 +214,7 @@ export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((threads < 16 ? threads : 16))}
 say "testing ($profile profile)"
 TEST_PROFILE=$profile cargo test --locked ${scope[@]+"${scope[@]}"} --no-fail-fast ${chosen[@]+"${chosen[@]}"}
 
-# In a release build: a debug build cannot hold the rate beside everything that it starts.
+# A release build: a debug build cannot reach the rate while all processes run on the machine.
 if [ "$profile" = full ]; then
     say "building for the full load"
     cargo build --locked --release -p im-server -p im-tests --bins
@@ -222,26 +222,26 @@ if [ "$profile" = full ]; then
     TEST_PROFILE=full cargo test --locked --release -p im-tests --test chaos
 fi
 
-# Each half must also stand alone: a device has no cluster, a back end no client.
+# Each half must also build alone: a device has no cluster, and a back end has no client.
 say "testing the halves of im-sdk apart"
 for half in client backend; do
     cargo test --locked -p im-sdk --no-default-features --features "$half"
 done
 
-# The client for browsers and Node, in all of them, against the programs that were built above.
+# The client for browsers and Node, tested in all of them against the programs built above.
 say "testing the TypeScript client"
 bindings/web/test.sh
 
 say "testing the Kotlin client"
 bindings/kotlin/test.sh
 
-# The Swift client. Its compiler is some hundred MB to get, so the short profile leaves it out.
+# The Swift client. Its compiler is a download of some hundred MB, so the short profile skips it.
 if [ "$profile" = full ]; then
     say "testing the Swift client"
     bindings/swift/test.sh
 fi
 
-# The Python package, which is built anew with the back-end half in it.
+# The Python package, which is rebuilt with the back-end half.
 say "testing the Python package"
 bindings/python/test.sh
 

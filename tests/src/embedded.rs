@@ -24,7 +24,7 @@ impl EmbeddedServer {
     /// Panics if the server does not start.
     pub async fn start(config: ServerConfig, cluster: Cluster) -> Self {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
-        // The log of its threads belongs to the test that starts it.
+        // Logs of its threads go to the test that starts it.
         let log = tracing::dispatcher::get_default(Clone::clone);
         let begin = move || std::mem::forget(tracing::dispatcher::set_default(&log));
         let runtime =
@@ -60,7 +60,7 @@ impl EmbeddedServer {
 impl Drop for EmbeddedServer {
     fn drop(&mut self) {
         let runtime = self.runtime.take().expect("it is taken here alone");
-        // Blocks, which is not allowed on a thread of the test's runtime.
+        // `shutdown_timeout` blocks, which is not allowed on a thread of the test's runtime.
         let ending = thread::spawn(move || runtime.shutdown_timeout(END_TIMEOUT));
         // The server is dropped last, when none of its tasks can notify anybody.
         assert!(ending.join().is_ok() || thread::panicking(), "the runtime ends");

@@ -8,7 +8,7 @@
 //! # }
 //! ```
 //!
-//! Nothing is skipped: a missing program is a failure that says how to install it.
+//! Tests are never skipped: a missing program is a failure that says how to install it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -12,8 +12,8 @@ use tracing::{
 
 /// A subscriber that is always registered, so that a [`LogCapture`] is never the only one.
 ///
-/// While there is only one, `tracing` asks the thread that reaches a call site first whether anybody listens, and
-/// remembers the answer. That thread may run another test, which has no subscriber.
+/// While there is only one, `tracing` asks the thread that first reaches a call site whether a subscriber
+/// listens, and caches the answer. That thread may run another test, which has no subscriber.
 static SECOND_SUBSCRIBER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
 
 /// Captures what the current thread logs until this is dropped. Tests that use it run on one thread.

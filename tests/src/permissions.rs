@@ -1,6 +1,7 @@
 //! Least permissions of servers and back ends in Redis and NATS.
 //!
-//! The guide (`operating.md`) shows the same; `tests/tests/it/security/least_privilege.rs` compares them.
+//! The guide (`operating.md`) lists the same permissions; `tests/tests/it/security/least_privilege.rs`
+//! compares them.
 
 /// Owner of a set of permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

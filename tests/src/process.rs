@@ -69,8 +69,8 @@ impl Process {
         if let Some((user, group)) = owner {
             command.uid(user).gid(group);
         }
-        // Variables for im-server or the load tool in the caller's environment are not meant for this process:
-        // im-server would refuse to start with a variable that it does not know.
+        // `IM_` variables in the caller's environment are not meant for this process: im-server would refuse
+        // to start with an unknown one.
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"IM_")) {
             command.env_remove(name);
         }

@@ -38,11 +38,11 @@ pub struct TcpProxy {
 struct Plan {
     /// Target of new connections.
     target: SocketAddr,
-    /// Whether new connections are accepted.
+    /// Set if new connections are refused.
     refuses: bool,
-    /// Whether bytes of clients are held back.
+    /// Set if bytes from clients are held back.
     up_held: bool,
-    /// Whether bytes of the server are held back.
+    /// Set if bytes from the server are held back.
     down_held: bool,
     /// Delay of each chunk.
     delay: Duration,
@@ -189,7 +189,7 @@ async fn link(client: TcpStream, mut plan: watch::Receiver<Plan>, connections: A
     let Plan { target, drops, .. } = *plan.borrow();
     let (up, down) = (plan.clone(), plan.clone());
     let forward = async {
-        // While every packet is lost, so are those that would open the connection to the server.
+        // While every packet is lost, the packets that would open the connection to the server are lost too.
         until_open(&mut up.clone(), Direction::Up).await?;
         let server = TcpStream::connect(target).await?;
         client.set_nodelay(true)?;

@@ -84,7 +84,7 @@ pub struct ServerOptions {
     pub max_connects_per_second_per_address: u32,
     /// See [`im_server::Limits::max_publishes_per_second`].
     pub max_publishes_per_second: u32,
-    /// Whether servers and back ends use Redis and NATS with no more rights than they need, rather than with all.
+    /// Set if servers and back ends use Redis and NATS with the least rights they need, and not with all rights.
     pub least_rights: bool,
 }
 

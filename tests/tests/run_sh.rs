@@ -114,7 +114,7 @@ impl Machine {
     }
 
     fn start(&self, arguments: &[&str]) -> Child {
-        // A shell cannot heed signals that are ignored when it starts, as they are below `nohup`.
+        // A shell cannot handle signals that are ignored when it starts, as they are under `nohup`.
         let mut bash = Command::new("/usr/bin/env");
         bash.args(["--default-signal", "/bin/bash"])
             .arg(self.path("tests/run.sh"))
@@ -266,7 +266,7 @@ fn who_cannot_install_is_told_what_to_install() {
 #[test]
 fn what_lacks_is_installed_and_starts_no_service() {
     let machine = Machine::without_redis();
-    // One source that is broken may be none that is needed.
+    // A broken package source may not be a needed one.
     machine.touch("update-fails");
     let ran = machine.run(&[]);
     assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
@@ -309,7 +309,7 @@ async fn a_run_that_is_ended_while_apt_works_lets_services_start_again() {
         let running = machine.start(&[]);
         wait_until("apt works", PATIENCE, async || machine.log().contains("apt-get install")).await;
         kill_process(Pid::from_child(&running), signal).unwrap();
-        // It waits for apt, which must not start what it has begun to install.
+        // The script waits for apt, which must not start what it has begun to install.
         machine.touch("apt-goes-on");
         let ran = Ran::from(running.wait_with_output().unwrap());
         assert_eq!(ran.code, Some(code), "{}", ran.err);
@@ -327,7 +327,7 @@ async fn what_a_killed_run_left_behind_goes_with_the_next_one() {
     running.kill().unwrap();
     running.wait().unwrap();
     assert!(machine.policy().exists());
-    // The killed one's apt must not install what the next one is to.
+    // The apt of the killed run must not install what the next run should.
     machine.touch("installs-nothing");
     machine.touch("apt-goes-on");
     wait_until("the first apt has ended", PATIENCE, async || machine.log().contains("services")).await;
@@ -349,7 +349,7 @@ fn programs_count_where_the_tests_find_them() {
         move_all(from, to);
         assert_eq!(machine.run(&[]).code, Some(0), "in {to}");
     }
-    // Programs of one package that are not together may be of different versions.
+    // Programs of one package in different folders may have different versions.
     fs::rename(machine.path("bin/initdb"), machine.path("usr/sbin/initdb")).unwrap();
     machine.program("bin/id", "echo 1000");
     assert!(machine.run(&[]).err.starts_with("missing: postgres initdb\n"));
@@ -391,7 +391,7 @@ fn the_script_and_the_tests_have_the_same_rules() {
             let oldest = needed.oldest.map_or("-".into(), |(major, minor)| format!("{major}.{minor}"));
             format!("    \"{} {oldest} {}\"\n", needed.package, needed.programs.join(" "))
         });
-    // For the clients in other languages, whose tests are none of Cargo's.
+    // For the clients in other languages, whose tests are not Cargo's.
     let others: String = [
         "nodejs 20 node",
         "npm - npm",

@@ -50,7 +50,7 @@ async fn cluster(setup: &BackendSetup) -> Cluster {
     Cluster::new(cluster.routes().clone(), Arc::new(bus), cluster.log().clone()).with_members(members)
 }
 
-/// The lines of standard input.
+/// Reads the lines of standard input.
 fn orders() -> mpsc::Receiver<String> {
     let (sender, orders) = mpsc::channel(1);
     std::thread::spawn(move || {

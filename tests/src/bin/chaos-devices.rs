@@ -39,7 +39,7 @@ async fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// As standard input says; its end ends the devices.
+/// Reads instructions from standard input. The devices end with it.
 fn wishes() -> watch::Receiver<Wish> {
     let (sender, wishes) = watch::channel(Wish::default());
     std::thread::spawn(move || {

@@ -1,5 +1,5 @@
-//! A back end without rules of its own, as a process: it accepts what devices publish, under the settings that a back end has by
-//! default, and shows who is online. It also does what its standard input says.
+//! A back end process without rules of its own. It accepts everything that devices publish, with the default settings of a back
+//! end, shows who is online, and carries out the commands on its standard input.
 //!
 //! ```text
 //! plain-backend REDIS NATS [DATABASE]    with a database, everything is archived in it
@@ -49,7 +49,7 @@ async fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Accepts everything, shows everybody to everybody, and prints what is acknowledged.
+/// Accepts everything, shows everybody's presence to everybody, and prints acknowledgements.
 struct Plain;
 
 impl Handler for Plain {
@@ -80,7 +80,7 @@ async fn obey(im: &Im, order: &str) {
     }
 }
 
-/// The lines of standard input.
+/// Reads the lines of standard input.
 fn orders() -> mpsc::Receiver<String> {
     let (sender, orders) = mpsc::channel(1);
     std::thread::spawn(move || {

@@ -41,7 +41,7 @@ struct Options {
     language: String,
     driver: String,
     update: bool,
-    /// Those that are run; none: all.
+    /// The scenarios to run; empty for all.
     names: Vec<String>,
 }
 
@@ -62,7 +62,7 @@ impl Options {
     }
 }
 
-/// Returns whether all passed, and the table says so.
+/// Runs all of them, and updates the table. Returns `true` if all passed and the table says so.
 async fn run_all(options: &Options) -> Result<bool, Failure> {
     let bindings = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../bindings"));
     let scenarios = read_scenarios(&bindings.join("scenarios"))?;

@@ -130,7 +130,7 @@ impl Backend {
     /// Kills it (`SIGKILL`). Its earlier reports stay.
     pub async fn kill(&mut self) {
         self.process.kill();
-        // What it wrote last is read by then.
+        // Leaves time to read its last output.
         sleep(POLL_INTERVAL * 5).await;
     }
 

@@ -58,13 +58,13 @@ pub struct DeploymentOptions {
     pub processes: usize,
     /// See [`BackendSetup::drop_percent`].
     pub drop_percent: u32,
-    /// Whether Redis has a replica.
+    /// Set if Redis has a replica.
     pub replica: bool,
     /// See [`BackendSetup::min_replicas`].
     pub min_replicas: usize,
     /// Environment variables of the servers.
     pub server_variables: Vec<(String, String)>,
-    /// Whether each process reaches Redis and NATS over [`Links`] of its own.
+    /// Set if each process reaches Redis and NATS over [`Links`] of its own.
     pub linked: bool,
 }
 
@@ -172,7 +172,7 @@ impl Deployment {
         deployment
     }
 
-    /// Its settings.
+    /// Returns its settings.
     pub fn options(&self) -> &DeploymentOptions {
         &self.options
     }

@@ -65,12 +65,12 @@ pub struct Wish {
 }
 
 impl DeviceSetup {
-    /// Its user.
+    /// Returns its user.
     pub fn user(&self) -> UserId {
         load_user(self.index)
     }
 
-    /// Publisher name in its stamps.
+    /// Returns the stamp of the message with a number.
     pub fn stamp(&self, number: u64) -> Stamp {
         device_stamp(self.index, self.users, number)
     }
@@ -170,7 +170,7 @@ impl DeviceSetup {
         let number = self.next_number;
         tell(DeviceLine::Sending(number));
         let text = self.stamp(number).to_string();
-        // What was not taken keeps its number: the next tick tries again.
+        // A message that was not taken keeps its number: the next tick tries again.
         if let Ok(sent) = client.send(self.recipient(number), Content::text(text)).await {
             self.next_number += 1;
             tell(DeviceLine::Taken(number, sent.local_id().as_u64()));

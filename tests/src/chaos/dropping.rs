@@ -18,7 +18,7 @@ pub struct DroppingBus {
 impl DroppingBus {
     /// Drops this percentage of publications to servers.
     pub fn new(bus: Arc<dyn Bus>, percent: u32) -> Self {
-        // `im.up.sync` and the like are beside `im.srv.<server>`.
+        // `im.up.sync` and similar subjects have the same prefix as `im.srv.<server>`.
         let prefix = bus.names().upstream_sync().to_string();
         let prefix = prefix.split('.').next().unwrap_or_default();
         Self { servers: format!("{prefix}.srv."), bus, percent }

@@ -40,7 +40,7 @@ pub enum BackendLine {
         lane: usize,
         /// Number of the message in the lane.
         number: u64,
-        /// Whether the message is given up.
+        /// Set if the message is given up.
         last: bool,
         /// The error.
         error: String,

@@ -57,7 +57,7 @@ pub struct Lane {
     pub to: Vec<UserId>,
     /// Group that receives instead of users.
     pub group: Option<ChannelId>,
-    /// Whether a failed send is repeated under its idempotency key until it succeeds. Otherwise it is given up.
+    /// Set if a failed send is repeated under its idempotency key until it succeeds. Otherwise it is given up.
     pub keyed: bool,
     /// Number of padding bytes of each message.
     pub padding: usize,

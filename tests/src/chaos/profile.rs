@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// How much load, and for how long.
+/// Amount and duration of the load.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Profile {
-    /// Whether it is the full one.
+    /// Set for the full profile.
     pub full: bool,
     /// Number of devices, each of its own user.
     pub devices: usize,

@@ -228,7 +228,7 @@ impl Chaos {
     /// Waits until no message is in flight. The checker reports what is missing then.
     async fn settle(&self) {
         let deadline = Instant::now() + SETTLE;
-        // For so long nothing may change before that counts as settled.
+        // Time without changes after which the deployment counts as settled.
         let quiet = self.profile.either(1.0, 0.3);
         let (mut last, mut since) = (HashMap::new(), Instant::now());
         while Instant::now() < deadline {
@@ -238,7 +238,8 @@ impl Chaos {
                     && device.logs().iter().all(|log| device.position(log) == ends[&device.stored(log)])
             };
             let complete = self.fleet.devices.iter().all(is_complete);
-            // A log that was rolled back may have grown anew to where a device is that has not noticed.
+            // A log that was rolled back may have grown again to the position of a device that has not
+            // noticed.
             let complete = complete && self.deployment.agrees_with(&self.fleet.devices, &ends).await;
             if !complete || ends != last {
                 (last, since) = (ends, Instant::now());

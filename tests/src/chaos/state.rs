@@ -140,7 +140,7 @@ impl DeviceState {
                     told.insert(*local, Told::Ok { id: *id, places: Vec::new() });
                 }
                 DeviceLine::Failed(local, _) => _ = told.insert(*local, Told::Failed),
-                // What is not in the outbox any more was accepted, by an answer that a killed process took with it.
+                // Messages missing from the outbox were accepted; the answer was lost with a killed process.
                 DeviceLine::Finished(_) => {
                     for local in taken.keys() {
                         told.entry(*local).or_insert(Told::Ok { id: None, places: Vec::new() });

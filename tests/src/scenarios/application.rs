@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::Failure;
 
-/// What a device's application has seen, and checks: each log comes in order, without a gap or a repetition, or with a reset.
+/// The application's view of each log. Checks that entries arrive in order, without gaps or repetitions unless there was a
+/// reset.
 #[derive(Debug, Default)]
 pub(super) struct Application {
     logs: HashMap<String, Log>,
@@ -14,15 +15,15 @@ pub(super) struct Application {
 
 #[derive(Debug, Default)]
 struct Log {
-    /// The last entry that came.
+    /// The last entry that arrived.
     seen: u64,
-    /// The last entry that the application has, also from before the process was killed.
+    /// The last entry that the application has, including those from before the process was killed.
     has: u64,
-    /// The process was killed since, and the last acknowledgements may be lost with it.
+    /// Set if the process was killed: its last acknowledgements may be lost.
     may_repeat: bool,
-    /// Texts that no step has mentioned yet.
+    /// Texts that no step has expected yet.
     texts: VecDeque<String>,
-    /// Every message with a text, the last one of each.
+    /// The last message with each text.
     messages: HashMap<String, Value>,
 }
 
@@ -68,7 +69,7 @@ impl Application {
         Ok(self.logs.entry(name.to_owned()).or_default())
     }
 
-    /// The process was killed: entries that were acknowledged last may come again.
+    /// Notes that the process was killed: entries that were acknowledged last may arrive again.
     pub(super) fn killed(&mut self) {
         self.logs.values_mut().for_each(|log| log.may_repeat = true);
     }

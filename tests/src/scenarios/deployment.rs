@@ -26,7 +26,7 @@ use crate::{
 /// A deployment of processes, for one scenario.
 pub(super) struct Deployment {
     stack: Stack,
-    /// Until it is killed.
+    /// The servers; `None` for one that was killed.
     servers: Vec<Option<StackServer>>,
     endpoints: Vec<String>,
     im: Im,
@@ -97,7 +97,7 @@ impl Deployment {
 /// Mints a token.
 pub(super) fn token(user: &str, kind: TokenKind) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    // Servers still take a token for the leeway of their clocks.
+    // Servers accept an expired token for the leeway of their clocks.
     let end = match kind {
         TokenKind::Valid => now + Duration::from_secs(3600),
         TokenKind::Ending => now + ENDING - CLOCK_LEEWAY,
@@ -118,8 +118,8 @@ fn failed(error: impl std::error::Error) -> Failure {
 /// The number of servers.
 const SERVERS: usize = 2;
 
-/// The maximum number of entries of a log, where a scenario does not say.
+/// The maximum number of entries of a log, unless a scenario sets it.
 const LOG_ENTRIES: u64 = 10_000;
 
-/// The time for which a token that ends soon is accepted: enough for a slow machine to connect with it.
+/// The time for which a token that expires soon is accepted: enough for a slow machine to connect with it.
 const ENDING: Duration = Duration::from_secs(6);

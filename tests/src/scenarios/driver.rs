@@ -82,5 +82,5 @@ impl Driver {
     }
 }
 
-/// What an answer may take longer than the wait that it was asked for.
+/// Time that an answer may take beyond the wait that was requested.
 const ANSWER_SLACK: Duration = Duration::from_secs(10);

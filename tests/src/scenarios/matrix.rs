@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt::Write as _};
 
 use super::Failure;
 
-/// Which scenarios pass in which languages, as a Markdown table between two marks.
+/// A Markdown table between two marks: the scenarios that pass in each language.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Matrix {
     languages: Vec<String>,
@@ -47,7 +47,7 @@ impl Matrix {
     /// Returns the document with this table.
     ///
     /// # Errors
-    /// [`Failure`] if the document has no place for it.
+    /// Returns [`Failure`] if the document has no place for it.
     pub fn write(&self, document: &str) -> Result<String, Failure> {
         let missing = || Failure::new(format!("the document has no lines {BEGIN:?} and {END:?}"));
         let (before, _, after) = split(document).ok_or_else(missing)?;

@@ -17,7 +17,7 @@ pub use self::{
     script::{Scenario, Step},
 };
 
-/// Why a scenario failed.
+/// The reason why a scenario failed.
 #[derive(Debug)]
 pub struct Failure(String);
 
@@ -26,7 +26,7 @@ impl Failure {
         Self(reason.into())
     }
 
-    /// Says what was being done.
+    /// Adds the step during which it happened.
     fn during(self, what: &str) -> Self {
         Self(format!("{what}: {}", self.0))
     }
@@ -43,7 +43,7 @@ impl std::error::Error for Failure {}
 /// Reads the scenarios of a folder, in the order of their files' names.
 ///
 /// # Errors
-/// [`Failure`] names the file that cannot be read or is no scenario.
+/// Returns [`Failure`] with the file that cannot be read or is not a scenario.
 pub fn read_scenarios(folder: &Path) -> Result<Vec<Scenario>, Failure> {
     let failure = |path: &Path, error: &dyn fmt::Display| Failure(format!("{}: {error}", path.display()));
     let entries = fs::read_dir(folder).map_err(|error| failure(folder, &error))?;

@@ -18,7 +18,7 @@ use crate::stack::PATIENCE;
 /// Runs a scenario with drivers that this command of the shell starts.
 ///
 /// # Errors
-/// [`Failure`] says which step failed, and why.
+/// Returns [`Failure`] with the step that failed, and the reason.
 pub async fn run(scenario: &Scenario, command: &str) -> Result<(), Failure> {
     let directory = tempfile::tempdir().map_err(|error| Failure::new(error.to_string()))?;
     let deployment = Deployment::start(scenario).await;
@@ -133,7 +133,7 @@ impl Run<'_> {
         device.expect(&fields(json!({"type": "up_to_date"}))).await.map(drop)
     }
 
-    /// Checks that nothing is left that should not have come.
+    /// Checks that nothing unexpected has arrived.
     async fn finish(&mut self) -> Result<(), Failure> {
         for (name, device) in &mut self.devices {
             if device.driver.is_some() {
@@ -274,7 +274,7 @@ impl Device {
         }
     }
 
-    /// Takes what has come by now.
+    /// Takes the events that have arrived.
     async fn drain(&mut self) -> Result<(), Failure> {
         while self.step(Duration::ZERO).await?.is_some() {}
         Ok(())
@@ -285,7 +285,7 @@ impl Device {
         self.take_driver()?.end().await
     }
 
-    /// Takes the next event, checks it and acknowledges what it brought.
+    /// Takes the next event, checks it, and acknowledges its position.
     async fn step(&mut self, within: Duration) -> Result<Option<Value>, Failure> {
         let Some(event) = self.driver()?.next(within).await? else { return Ok(None) };
         if let Some(position) = self.application.apply(&event)? {
@@ -315,7 +315,7 @@ impl Device {
     }
 }
 
-/// Returns the user of a device's name, such as `alice/phone`.
+/// Returns the user in a device's name, such as `alice/phone`.
 fn user_of(device: &str) -> &str {
     device.split_once('/').map_or(device, |(user, _)| user)
 }
@@ -324,7 +324,7 @@ fn same(actual: &[&str], wanted: &[String], what: &str) -> Result<(), Failure> {
     if actual == wanted { Ok(()) } else { Err(Failure::new(format!("{what} are {actual:?}"))) }
 }
 
-/// Returns whether a value has these fields, and others.
+/// Returns whether a value contains these fields; it may have others.
 fn contains(value: &Value, wanted: &Map<String, Value>) -> bool {
     wanted.iter().all(|(name, wanted)| match wanted {
         Value::Object(fields) => contains(&value[name], fields),
@@ -339,5 +339,5 @@ fn fields(value: Value) -> Map<String, Value> {
     }
 }
 
-/// Interval between two looks at a state that no event tells.
+/// Interval between two reads of a state that no event reports.
 const POLL: Duration = Duration::from_millis(50);

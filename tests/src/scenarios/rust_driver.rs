@@ -27,7 +27,7 @@ use tokio::{
 /// Serves requests on standard input until it ends.
 ///
 /// # Errors
-/// The error of a pipe.
+/// Returns the error of a pipe.
 pub async fn serve_rust_driver() -> io::Result<()> {
     let mut requests = BufReader::new(tokio::io::stdin()).lines();
     let mut device = None;
@@ -87,7 +87,7 @@ struct Device {
     client: Client,
     events: mpsc::UnboundedReceiver<Event>,
     sends: HashMap<String, SendHandle>,
-    /// Messages that were handed out, for timelines.
+    /// Messages that were returned, for timelines.
     messages: Vec<ReceivedMessage>,
 }
 

@@ -1,4 +1,4 @@
-//! Scenarios as they are written.
+//! The format of scenarios.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 pub struct Scenario {
     /// Its name, as the table of results shows it.
     pub name: String,
-    /// The maximum number of entries of a log; many unless given.
+    /// The maximum number of entries of a log; large unless given.
     pub log_entries: Option<u64>,
     /// Its steps, in order.
     pub steps: Vec<Step>,
@@ -123,11 +123,11 @@ pub enum Party {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenKind {
-    /// It lasts an hour.
+    /// Expires in an hour.
     Valid,
-    /// It ends in some seconds.
+    /// Expires in some seconds.
     Ending,
-    /// It has ended.
+    /// Has expired.
     Expired,
 }
 
@@ -135,13 +135,13 @@ pub enum TokenKind {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
 pub enum Texts {
-    /// These.
+    /// The texts themselves.
     List(Vec<String>),
-    /// The prefix with the numbers from 1 on.
+    /// The prefix, followed by the numbers from 1.
     Numbered {
-        /// What they begin with.
+        /// The prefix.
         prefix: String,
-        /// How many there are.
+        /// The number of texts.
         count: u32,
     },
 }

@@ -17,7 +17,7 @@ async fn replace_backend(chaos: &mut Chaos, index: usize, run: usize, pause: Dur
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_back_end_killed() {
-    // Whoever is dead sends nothing; the others send for it.
+    // A dead back end sends nothing; the others make up for it.
     let mut chaos = Scenario::new("a back end killed with -9 mid-send").surplus(1.2).start().await;
     let pause = chaos.profile.either(2.0, 0.2);
     for (run, index) in (2..).zip([0, 1, 0, 1]) {
@@ -26,7 +26,7 @@ async fn a_back_end_killed() {
     }
     let profile = chaos.profile;
     let outcome = chaos.finish(Allowed::default()).await;
-    // Under little load, that can be.
+    // Under little load, that is possible.
     assert!(!profile.full || outcome.verdict.untold > 0, "nothing was under way when a back end was killed");
 }
 
@@ -55,7 +55,7 @@ async fn envelopes_dropped() {
     };
     for &(name, percent) in shares {
         // A send whose envelope is lost waits for an answer that never comes, and so does a device whose answer is
-        // lost: they must not wait long, and other conversations go on meanwhile.
+        // lost. They must not wait long, and other conversations continue meanwhile.
         let timeout =
             ("IM_SERVER_PUBLISH_TIMEOUT_MS".to_owned(), profile.either(2.0, 1.0).as_millis().to_string());
         let scenario = Scenario::new(name).with(|options| {

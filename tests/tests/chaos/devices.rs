@@ -16,7 +16,7 @@ async fn devices_that_do_not_read() {
     let profile = Profile::from_environment();
     let unread = (profile.devices / 100).max(1);
     let scenario = Scenario::new("1% of devices not reading").lasts(profile.either(60.0, 6.0));
-    // Little is queued for a connection, so that it need not be stuffed for long.
+    // A small queue per connection, so that it fills quickly.
     let outbox = ("IM_LIMITS_OUTBOX_BYTES".to_owned(), (256 * 1024).to_string());
     let scenario = scenario.with(|options| {
         options.unread = unread;
@@ -45,7 +45,7 @@ async fn devices_that_flap() {
     let chaos = Scenario::new("devices flapping between servers and transports").start().await;
     let mut round = 0;
     while chaos.left() > Duration::from_secs(1) {
-        // Each time another third of them.
+        // Another third of them each time.
         let devices = (0..chaos.profile.devices).filter(|device| device % 3 == round % 3);
         chaos.fleet.wish(devices, |wish| wish.flaps += 1);
         round += 1;

@@ -27,7 +27,7 @@ const MUTE: Break = TcpProxy::hold_up;
 /// Loses what the process would receive.
 const DEAF: Break = TcpProxy::hold_down;
 
-/// Closes connections; accepts new ones and never answers.
+/// Closes connections, and accepts new ones without ever answering.
 fn never_answers(link: &TcpProxy) {
     link.hold();
     link.drop_connections();
@@ -115,7 +115,7 @@ async fn served(chaos: &Chaos, name: &str, within: Duration) {
         let routes = chaos.deployment.cluster.routes().locate(&users).await.unwrap();
         let offline = routes.iter().filter(|routes| routes.is_empty()).count();
         let lag = chaos.lag(|_| true).await;
-        // While the load goes on, some are always a little behind.
+        // During the load, some are always a little behind.
         let allowed = if chaos.left().is_zero() { MAX_LAG / 10 } else { MAX_LAG };
         if offline == 0 && lag <= allowed {
             return;
@@ -168,7 +168,7 @@ async fn redis_and_its_replica_change_places() {
     let scenario = Scenario::new("Redis and its replica change places").surplus(1.2);
     let scenario = scenario.lasts(profile.either(60.0, 8.0));
     let mut chaos = scenario.with(|options| (options.linked, options.replica) = (true, true)).start().await;
-    // There and back.
+    // To the replica and back.
     for _ in 0..2 {
         chaos.go_on(profile.either(10.0, 0.7)).await;
         chaos.deployment.change_masters().await;
@@ -193,7 +193,7 @@ async fn redis_full_for_a_while() {
     chaos.deployment.redis.fill(true).await;
     // Longer than any lease.
     assert!(full > 2 * profile.lease);
-    // Some come and go meanwhile.
+    // Some reconnect meanwhile.
     chaos.go_on(full / 2).await;
     assert_eq!(chaos.disconnects(), connected, "nobody is sent away because logs are full");
     let flapping = (0..profile.devices).filter(|device| device % 5 == 0);

@@ -20,7 +20,7 @@ async fn redis_killed_and_restarted() {
     }
     let profile = chaos.profile;
     let outcome = chaos.finish(Allowed::default()).await;
-    // Under little load, that can be.
+    // Under little load, that is possible.
     assert!(!profile.full || outcome.failed_sends > 0, "nothing was sent while Redis was away");
 }
 
@@ -34,7 +34,7 @@ async fn fail_over(name: &'static str, min_replicas: usize, allowed: Allowed) ->
     chaos.go_on(profile.either(15.0, 0.8)).await;
     let replica = chaos.deployment.replica.take().unwrap();
     replica.detach().await;
-    // Some connect meanwhile: the replica knows neither of what they miss nor of where they are.
+    // Some connect meanwhile: the replica knows neither their missed entries nor their routes.
     flap_some(&chaos);
     chaos.go_on(profile.either(3.0, 0.5)).await;
     chaos.deployment.lose_redis_to(replica).await;
@@ -56,7 +56,7 @@ async fn a_replica_that_missed_writes_is_promoted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_missed_writes_is_promoted_and_replicas_confirm() {
-    // Devices may have seen what was never told Ok.
+    // Devices may have seen messages that were never accepted.
     let allowed = Allowed { lost_tail: false, resets: true };
     let outcome = fail_over("the same with min_replicas = 1", 1, allowed).await;
     assert!(outcome.failed_sends > 0, "something was told Ok that no replica had");
@@ -81,7 +81,7 @@ async fn nothing_is_sent_while_redis_is_stopped() {
         } else {
             chaos.deployment.redis.stop();
         }
-        // What was appended before may say Ok until it has given up looking for routes.
+        // Sends that were appended before may succeed until they have given up looking for routes.
         chaos.go_on(deadline).await;
         let before = chaos.acknowledged();
         let sends = (0..50).map(|number| im.send(Message::to(user(format!("nobody-{number}"))).text("hi")));

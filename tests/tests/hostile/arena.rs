@@ -221,7 +221,7 @@ pub(crate) struct Published {
     pub(crate) refused: HashMap<pb::RefusalKind, u64>,
     /// Longest retry delay.
     pub(crate) longest_wait_ms: u32,
-    /// Whether the connection was closed.
+    /// The close code, if the connection was closed.
     pub(crate) closed: Option<im_proto::close::CloseCode>,
 }
 

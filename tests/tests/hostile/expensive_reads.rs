@@ -1,4 +1,4 @@
-//! Small requests for large answers: histories, lists, and syncs of a large log.
+//! Small requests with large answers: histories, lists, and syncs of a large log.
 
 use std::time::Duration;
 
@@ -62,10 +62,10 @@ async fn attack(arena: &Arena, what: &'static str, question: Question) {
     let (answers, report) = arena.beside(what, attack).await;
     println!("answered and refused: {answers:?}");
     assert!(report.backend_grew() < 96.0, "{report}");
-    // What is read for one answer is bounded, whatever the log holds.
+    // The bytes read for one answer are bounded, whatever the log holds.
     let answered: u64 = answers.iter().map(|(answered, _)| answered).sum();
     let sent = report.redis_grew("total_net_output_bytes");
-    // Those that were under way at the end have read and not answered.
+    // Requests in flight at the end have read without answering.
     let read = answered + UNDER_WAY;
     assert!(answered > 0 && sent / read <= MAX_READ, "{sent} bytes for {answered} answers: {report}");
     report.bystander.check(UNNOTICED);

@@ -51,7 +51,7 @@ async fn one_users_searches_leave_others_theirs() {
     let mut arena = Arena::with_database().await;
     let other = arena.stack.connect("bystander", "ios/other", 0, Via::WebSocket).await;
     let find = async || other.client().search(Search::new("needle"), 10).await;
-    // Everything that the index is asked for, and not what is searched.
+    // Contains everything that the index is asked for, but not the searched text.
     let text = "ab bc ".repeat(10_000);
     for round in 1..=ROUNDS {
         for _ in 0..TEXTS {

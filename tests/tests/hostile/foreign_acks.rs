@@ -18,7 +18,7 @@ async fn a_channel_is_acknowledged_by_its_members_alone() {
     let mut carol = attacker(&arena.stack, "carol").await;
     let board = vec![pb::Cursor { channel: "board".into(), seq: 1, id: 0 }];
     mallory.send_frame(Body::Ack(pb::Ack { cursors: board.clone() })).await;
-    // One of its members, later: when that is told, so would have been the other.
+    // An acknowledgement by a member, later: once it is reported, a forged one would have been reported too.
     sleep(Duration::from_secs(2)).await;
     carol.send_frame(Body::Ack(pb::Ack { cursors: board })).await;
     wait_until("the member's is told", PATIENCE, async || {
@@ -53,7 +53,7 @@ async fn many_cursors_cost_redis_little() {
     let (frames, report) = arena.beside("acknowledgements of 4,000 channels each", attack).await;
     let commands = report.redis_grew("total_commands_processed");
     println!("{frames} frames with {} cursors: {commands} commands of Redis", frames * 4_000);
-    // With what the bystander, leases and the look at it take.
+    // Includes the commands of the bystander, of leases and of the measurement.
     assert!(commands < 20_000, "{report}");
     report.bystander.check(UNNOTICED);
 }

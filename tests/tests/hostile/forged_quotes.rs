@@ -56,7 +56,7 @@ async fn quotes_are_what_was_said_or_say_that_nobody_knows() {
         excerpt: "I resign. Boss".into(),
         ..Default::default()
     };
-    // A message that exists, with other words and another sender.
+    // An existing message with other words and another sender.
     let twisted = pb::Quote { message_id: id, seq, ..forged.clone() };
     let publishes = [
         with_quote(1, "bob", "first", forged.clone()),
@@ -84,7 +84,7 @@ async fn recalled_words_are_nowhere() {
     let words = format!("the password is {SECRET}");
     let sent = arena.im.send(Message::to(user("bob")).from("alice").text(&words)).await.unwrap();
     arena.im.change(users(["alice", "bob"]), Change::recall(sent.message_id)).await.unwrap();
-    // A new device of each that asks for everything, in each way.
+    // A new device of each user requests everything, in every way.
     for (name, peer) in [("bob", "alice"), ("alice", "bob")] {
         let mut raw = Raw::connect(&arena.stack, 0, Via::WebSocket).await;
         raw.log_in_with(name, vec![pb::Cursor { channel: String::new(), seq: 0, id: 0 }]).await;

@@ -59,7 +59,7 @@ async fn came_back(arena: &Arena, user: &str, channel: &str) -> (Vec<String>, Op
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_others_sent_to_a_user_stays() {
     let arena = Arena::start().await;
-    // Known, and away.
+    // A known user who is offline.
     drop(attacker(&arena.stack, "bob").await);
     arena.stack.wait_online(&arena.im, "bob", 0).await;
     let mut carol = attacker(&arena.stack, "carol").await;

@@ -82,7 +82,7 @@ async fn strangers_are_told_nothing_of_keys() {
         "nonsense".to_owned(),
         format!("{}x", good),
         good.split_once('.').unwrap().1.to_owned(),
-        // Another key's id, and this issuer's tokens for somebody else.
+        // The id of another key, and tokens of this issuer for another audience.
         "eyJhbGciOiJIUzI1NiIsImtpZCI6Im90aGVyIn0.eyJzdWIiOiJhIn0.AAAA".to_owned(),
     ];
     for token in wrong {

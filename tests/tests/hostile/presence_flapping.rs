@@ -50,7 +50,7 @@ async fn flapping_is_told_a_few_times() {
         let until = Instant::now() + TIME;
         let mut connects = 0_u64;
         while Instant::now() < until {
-            // Too many in a time are refused.
+            // Too many connects in a time are refused.
             let mut raw = Raw::connect(&arena.stack, 0, Via::WebSocket).await;
             raw.hello(token("flapper")).await;
             let heard = raw.heard().await;
@@ -59,7 +59,7 @@ async fn flapping_is_told_a_few_times() {
         connects
     };
     let (connects, report) = arena.beside("a device that comes and goes", attack).await;
-    // It stays in the end, and everybody is told so.
+    // In the end it stays, and all watchers are notified.
     let mut stays = Raw::connect(&arena.stack, 0, Via::WebSocket).await;
     wait_until("the device gets in", PATIENCE, async || {
         stays = Raw::connect(&arena.stack, 0, Via::WebSocket).await;

@@ -23,7 +23,7 @@ async fn a_removed_member_gets_nothing_more_although_its_route_was_lost() {
     let team = arena.im.channel("team");
     team.add_members(["carol", "mallory"]).await.unwrap();
     let mut carol = attacker(&arena.stack, "carol").await;
-    // A device that names no channel, and so is never told that it is out.
+    // A device that names no channel, and is therefore never told that it was removed.
     let mut mallory = attacker(&arena.stack, "mallory").await;
     arena.im.send(Message::to(channel("team")).from("carol").text("before")).await.unwrap();
     until(&mut mallory, |body| matches!(body, Body::Push(push) if push.channel == "team")).await;

@@ -81,7 +81,7 @@ async fn a_clock_that_is_a_month_off_deletes_nothing_and_loses_nothing() {
     for (offset, kept) in [("+31d", 50), ("-31d", 51)] {
         set(&clock, offset);
         let mut wrong = wrong_backend(&stack, &clock).await;
-        // It is the only one that serves: it brings devices up to date.
+        // It is the only back end that serves, so it brings devices up to date.
         let mut bob = stack.connect("bob", "web/tab", 0, Via::WebSocket).await;
         bob.up_to_date().await;
         bob.client().shutdown().await;
@@ -89,7 +89,7 @@ async fn a_clock_that_is_a_month_off_deletes_nothing_and_loses_nothing() {
         let sent = send(&mut wrong, "from another time").await;
         println!("{offset}: {sent:?}");
         if sent.is_ok() {
-            // Nobody with a right clock takes it for old.
+            // A process with a right clock does not take it for old.
             im.send(Message::to(user("bob")).from("alice").text("now")).await.unwrap();
             let mut bob = stack.connect("bob", "ios/phone", 0, Via::WebSocket).await;
             bob.up_to_date().await;

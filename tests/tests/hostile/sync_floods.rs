@@ -40,7 +40,7 @@ async fn syncs_of_one_connection_wait_for_each_other() {
     };
     let ((pushes, done), report) = arena.beside("62 syncs of one connection at once", attack).await;
     println!("{pushes} pushes, {done} syncs done");
-    // The one under way, the latest that came meanwhile, and one more where a sync ended between two of them.
+    // The running one, the latest that arrived meanwhile, and one more if a sync ended between two of them.
     assert!(pushes <= 4 * ENTRIES, "{pushes} entries were sent in {done} syncs");
     assert!(done > 0, "no sync ended");
     report.bystander.check(UNNOTICED);

@@ -16,7 +16,7 @@ use crate::arena::{Arena, UNNOTICED};
 
 const STRANGERS: usize = 800;
 
-/// Memory of a connection's own state, beside what the documents grant each.
+/// Memory of a connection's own state, in addition to what the documents grant to each.
 const MAX_MIB: f64 = STRANGERS as f64 * 48.0 / 1024.0;
 
 /// Opens a WebSocket and sends a message of this size without its last byte, as far as the server accepts it.

@@ -16,10 +16,10 @@ async fn users_that_nobody_has_seen_cost_little() {
     let (published, report) = arena.beside("one user writes to users that do not exist", attack).await;
     println!("{published:?}");
     assert!(published.accepted <= MAX_GHOSTS, "{published:?}");
-    // An inbox, its record and what stands beside it, for each.
+    // An inbox, its record and other keys, for each user.
     assert!(report.redis_grew("keys") <= 6 * MAX_GHOSTS, "{report}");
     report.bystander.check(UNNOTICED);
-    // What was stored goes by itself.
+    // The keys expire by themselves.
     let mut redis = arena.redis().connection().await;
     let keys: Vec<String> = redis::cmd("KEYS").arg("im:{u:ghost-*").query_async(&mut redis).await.unwrap();
     for key in keys {

@@ -1,6 +1,6 @@
 //! End-to-end tests in one binary: real servers, back ends and devices.
 //!
-//! One binary links the workspace once. The tests that need a process of their own stand beside it: `chaos` and
+//! One binary links the workspace once. The tests that need a process of their own are separate: `chaos` and
 //! `hostile` load the machine and measure, `run_sh` tests the script that runs the others.
 #![allow(
     clippy::expect_used,

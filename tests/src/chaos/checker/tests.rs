@@ -206,7 +206,7 @@ fn a_rolled_back_log_resets_whoever_saw_what_was_lost() {
         for number in [2, 3] {
             checker.sent(stamp(number), vec![log("b")]);
         }
-        // The second was told Ok and is lost, the third took its place.
+        // The second was accepted and is lost; the third took its place.
         checker.told(&stamp(2), ok(2, 2));
         checker.stored(&log("b"), 2, id(3), Some(stamp(3)));
         watch(&mut checker, [entry(1, 1), entry(2, 2)]);

@@ -65,7 +65,7 @@ impl<'a> View<'a> {
             Seen::Reopened { seq } => {
                 self.again_until = self.again_until.max(self.position.unwrap_or_default());
                 if *seq > self.position.unwrap_or_default() {
-                    // It would go on behind what the application has.
+                    // Accepting it would leave a gap in the application's copy.
                     verdict.violations.push(Violation::Gap(self.device.into(), self.log.clone(), *seq));
                 }
                 self.position = Some(*seq);
@@ -106,7 +106,7 @@ impl<'a> View<'a> {
                 verdict.violations.push(violation);
             }
         }
-        // What comes is told anew; what lies before it would come from the history.
+        // Later entries arrive anew. Earlier ones would come from the history.
         self.entries.clear();
         self.covered = seq;
         self.again_until = 0;

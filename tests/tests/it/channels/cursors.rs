@@ -61,7 +61,7 @@ async fn whoever_is_removed_while_offline_is_told(setup: Setup, via: Via) {
     assert!(!after.iter().any(|event| matches!(event, Event::Message(_) | Event::Reset { .. })), "{after:?}");
 }
 
-/// Returns the frames up to the last `SyncDone`: resets, entries, ends.
+/// The frames up to the last `SyncDone`: resets, entries, ends.
 #[derive(Debug, Default)]
 struct Synced {
     resets: Vec<(String, Wire, u64)>,
@@ -154,19 +154,19 @@ async fn a_user_in_thousands_of_channels_is_brought_up_to_date() {
         text_to(&im, name, "hi").await;
     }
     let mut raw = Raw::connect(&stack, 0, Via::WebSocket).await;
-    // More than a `Hello` holds, so one of them is enough.
+    // More channels than a `Hello` holds, so one of them is enough.
     raw.log_in_with("bob", vec![cursor(&names[0], 0, 0)]).await;
     let synced = sync(&mut raw, CHANNELS + 1).await;
     assert_eq!(synced.resets.len(), CHANNELS, "one for each that was not listed, the inbox among them");
     assert_eq!(synced.entries.len(), CHANNELS / 100, "what came in the last moments");
     let ends: BTreeSet<String> = synced.ends.into_iter().map(|(name, _)| name).collect();
     assert_eq!(ends.len(), CHANNELS + 1);
-    // It has joined them all.
+    // The connection has joined all channels.
     text_to(&im, &names[CHANNELS - 1], "live").await;
     assert!(
         matches!(raw.heard().await, Heard::Frame(Body::Push(push)) if push.channel == names[CHANNELS - 1])
     );
-    // The real client as well, which has to ask in several parts.
+    // The real client too, which has to send its cursors in several parts.
     let mut client = stack.connect("bob", "ios/phone", 0, Via::WebSocket).await;
     client.up_to_date().await;
     client.client().disconnect();

@@ -88,7 +88,7 @@ async fn adding_and_removing_take_effect_at_once(setup: Setup, via: Via) {
     assert!(team.is_member(&UserId::parse("bob").unwrap()).await.unwrap());
 
     team.remove_members(["bob", "carol"]).await.unwrap();
-    // From here on nothing of it reaches anybody.
+    // From now on, bob receives nothing from the channel.
     text_to(&im, "team", "two").await;
     reset(&mut bob, "team", ResetReason::Left).await;
     assert_eq!(events_before_marker(&im, &mut bob, "bob").await, []);
@@ -100,7 +100,7 @@ async fn adding_and_removing_take_effect_at_once(setup: Setup, via: Via) {
     }
     text_to(&im, "team", "three").await;
     for client in [&mut bob, &mut carol] {
-        // It begins near the end: with what was sent in the last moments.
+        // It starts near the end of the log, with the messages of the last moments.
         client.next("three", |event| is_text(event, "three").then_some(())).await;
     }
     assert_eq!(team.members(None, 10).await.unwrap(), ["bob", "carol"].map(|id| UserId::parse(id).unwrap()));

@@ -1,4 +1,4 @@
-//! Groups from creation to deletion on all devices of their members, also with members in the application's own tables.
+//! Groups from creation to deletion on all devices of their members, including members in the application's own tables.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -97,7 +97,7 @@ async fn from_its_beginning_to_its_end(setup: Setup, via: Via) {
     for text in ["one", "two", "three"] {
         all_expect(&mut devices, text).await;
     }
-    // The same past for everybody who asks, and as many online as there are.
+    // Everybody reads the same history, and all devices are online.
     for client in devices.iter().flatten() {
         assert_eq!(texts(client).await.unwrap(), ["one", "two", "three"]);
     }
@@ -109,7 +109,7 @@ async fn from_its_beginning_to_its_end(setup: Setup, via: Via) {
     devices[1][1].up_to_date().await;
     assert_eq!(team.online().await.unwrap(), 4);
 
-    // Who is removed hears, says and sees nothing any more, on no device.
+    // After a removal, no device of the user receives, sends or reads anything.
     other.channel("team").remove_members(["bob"]).await.unwrap();
     text_to(&im, "team", "without bob").await;
     for client in &mut devices[1] {
@@ -128,7 +128,7 @@ async fn from_its_beginning_to_its_end(setup: Setup, via: Via) {
 
     team.close().await.unwrap();
     for client in devices.iter_mut().flatten() {
-        // Bob's have begun near the end of the log again, with what was said in the last moments.
+        // Bob's devices have started near the end of the log again, with the messages of the last moments.
         let left =
             |event: &Event| matches!(event, Event::Reset { reason: ResetReason::Left, .. }).then_some(());
         client.next("out of it", left).await;
@@ -142,11 +142,11 @@ async fn from_its_beginning_to_its_end(setup: Setup, via: Via) {
     }
 }
 
-/// Members in the application's own tables, where `add` and `remove` have nothing to do.
+/// Members in the application's own tables; `add` and `remove` do nothing.
 #[derive(Clone, Debug, Default)]
 struct Table {
     members: Arc<Mutex<BTreeMap<ChannelId, BTreeSet<UserId>>>>,
-    /// Whether the database fails.
+    /// Set while the database fails.
     away: Arc<AtomicBool>,
     /// Number of failed requests.
     in_vain: Arc<AtomicUsize>,
@@ -223,7 +223,7 @@ async fn the_applications_own_members(setup: Setup, via: Via) {
     let mut devices = [pair(&stack, "alice", via).await, pair(&stack, "bob", via).await];
     let stranger = device(&stack, "stranger", "web/tab", 0, via).await;
 
-    // What the tables say counts, and not whom the devices were told for.
+    // Membership is decided by the tables, not by the users named in the call.
     table.set("team", &["alice", "bob", "carol"]);
     im.channel("team").add_members(["alice", "bob", "stranger"]).await.unwrap();
     for client in devices.iter_mut().flatten() {
@@ -253,7 +253,7 @@ async fn the_applications_own_members(setup: Setup, via: Via) {
     assert_eq!(ends[0].last, 3, "one entry each");
 }
 
-/// Deletes the rows before the group is closed, or after.
+/// Deletes the rows before the group is closed, and after.
 async fn groups_in_own_tables_end_whatever_comes_first(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 2).await;
     let table = Table::default();
@@ -262,7 +262,8 @@ async fn groups_in_own_tables_end_whatever_comes_first(setup: Setup, via: Via) {
     let mut devices = [pair(&stack, "alice", via).await, pair(&stack, "bob", via).await];
     for (name, rows_first) in [("team", true), ("crew", false)] {
         table.set(name, &["alice", "bob"]);
-        // Bob is not named: whoever follows the channel is reached, also who was never told of.
+        // Bob is not named: everybody who follows the channel is reached, including users who were never
+        // named.
         im.channel(name).add_members(["alice"]).await.unwrap();
         devices[1].iter().for_each(|client| client.client().disconnect());
         stack.wait_online(&im, "bob", 0).await;
@@ -307,7 +308,7 @@ async fn who_joins_from_now_on_is_sent_nothing_of_the_past(setup: Setup, via: Vi
     for text in ["one", "two"] {
         text_to(&im, "team", text).await;
     }
-    // Just now: a new device is otherwise given what was said in the last moments.
+    // Added just now: otherwise a new device would receive the messages of the last moments.
     team.add_members(["carol"]).await.unwrap();
     reset(&mut carol, "team", ResetReason::New).await;
     text_to(&im, "team", "three").await;
@@ -318,7 +319,7 @@ async fn who_joins_from_now_on_is_sent_nothing_of_the_past(setup: Setup, via: Vi
     assert_eq!(first.await, "three");
     assert_eq!(texts(&carol).await.unwrap(), ["three"]);
 
-    // A client that names an older place is not given it either.
+    // A client that names an earlier position does not receive earlier messages either.
     let mut mallory = Raw::connect(&stack, 0, via).await;
     mallory.log_in("carol").await;
     while !matches!(mallory.heard().await, Heard::Frame(Body::SyncDone(_))) {}
@@ -344,12 +345,12 @@ async fn members_that_cannot_be_asked_for_are_waited_for(setup: Setup, via: Via)
     let mut alice = pair(&stack, "alice", via).await;
     let mut bob = pair(&stack, "bob", via).await;
     table.away.store(true, Ordering::Relaxed);
-    // What is sent is in the log, and goes to whoever follows it.
+    // Sends are logged and reach all followers.
     text_to(&im, "team", "one").await;
     for client in alice.iter_mut().chain(&mut bob) {
         expect(client, "team", "one").await;
     }
-    // What a device says and asks waits, on the device.
+    // Publishes and requests of a device wait on the device.
     let team = group("team");
     let asked = alice[0].client().readers(&team, 1, 10);
     let publishing = alice[0].client().send(team.clone(), Content::text("two")).outcome();

@@ -148,7 +148,7 @@ async fn who_has_joined_gets_what_is_for_the_channel() {
     assert_eq!(teller.ask(vec![leave(one_id, &["blue", "never joined"])]).await, NO_RECORD);
     teller.ask(vec![to_channel("blue", 4), to_channel("red", 5)]).await;
     assert_eq!((echo(&mut one).await, echo(&mut other).await), (5, 4));
-    // Each of them is judged alone, also by what is no channel's name.
+    // Each record is judged alone, including one with an invalid channel name.
     let gone = one_id.wrapping_add(1000);
     let records = vec![join(one_id, &["green", "no channel"]), join(gone, &["red"]), leave(gone, &["red"])];
     assert_eq!(teller.ask(records).await, [1, 2]);
@@ -179,7 +179,7 @@ async fn joins_and_leaves_keep_their_order() {
 async fn a_join_waits_for_its_route_and_nothing_else_does() {
     let redis = RedisServer::start().await;
     let mut config = ClusterConfig::new([redis.address()], NONE);
-    // It is not given up for as long as this test may take.
+    // The request does not time out during this test.
     config.request_timeout = PATIENCE * 2;
     let routes = RedisRoutes::connect(&config).await.unwrap();
     let cluster = Cluster::new(Arc::new(routes), Arc::new(MemoryBus::new()), Arc::new(MemoryLog::default()));
@@ -237,7 +237,7 @@ async fn a_node_that_is_away_keeps_nobody_out_of_other_channels() {
     let (_raw, id) = log_in(&server, "a").await;
     redis.nodes()[0].stop();
     let names: Vec<String> = (0..30).map(|number| format!("team-{number}")).collect();
-    // One request for all of them fails.
+    // A single request for all of them would fail.
     let missed = teller.ask(names.iter().map(|name| join(id, &[name])).collect()).await;
     assert!(!missed.is_empty() && missed.len() < names.len(), "{missed:?}");
     redis.nodes()[0].resume();

@@ -59,7 +59,7 @@ async fn devices_join_talk_and_leave(setup: Setup, via: Via) {
     assert_eq!((joined.online, &joined.answer[..]), (1, &b"alice/ios/phone please"[..]));
     assert_eq!(joined.recent, []);
     for client in [&tab, &bob, &bob] {
-        // Twice does no harm.
+        // A second join has no effect.
         client.client().join_room(lobby.clone(), "").await.unwrap();
     }
     assert_eq!(im.room("lobby").online().await.unwrap(), 3);
@@ -68,7 +68,7 @@ async fn devices_join_talk_and_leave(setup: Setup, via: Via) {
     let receipt = im.room("lobby").send(text("welcome")).await.unwrap();
     let told = receipt.channel.clone().unwrap();
     assert_eq!((told.seq, told.connections, receipt.shed(), told.pushed.len()), (0, 3, 0, 2));
-    // A device publishes into the room that it is in, and gets it as everybody does.
+    // A device publishes into its room, and receives its own message like everybody.
     bob.client().send(lobby.clone(), Content::text("hello")).outcome().await.unwrap();
     for client in [&mut phone, &mut tab, &mut bob] {
         for (from, expected) in [("host", "welcome"), ("bob", "hello")] {
@@ -104,7 +104,7 @@ async fn a_room_survives_a_sync_and_a_reconnect(setup: Setup, via: Via) {
     for room in [&lobby, &attic] {
         client.client().join_room(room.clone(), "").await.unwrap();
     }
-    // Becoming a member of something has the device sync.
+    // Becoming a member makes the device sync.
     im.channel("team").add_members(["alice"]).await.unwrap();
     client.next("the team", |event| matches!(event, Event::Reset { .. }).then_some(())).await;
     im.room("lobby").send(text("still here")).await.unwrap();
@@ -143,7 +143,7 @@ async fn kicked_and_closed(setup: Setup, via: Via) {
         assert_eq!(texts(&events_before_marker(&im, client, "alice").await), Vec::<String>::new());
     }
     assert_eq!(bob.text().await, "without alice");
-    // A kick keeps nobody out who is let in.
+    // A kicked user may join again if the handler allows it.
     phone.client().join_room(lobby.clone(), "").await.unwrap();
 
     im.room("lobby").close("good night").await.unwrap();
@@ -151,7 +151,7 @@ async fn kicked_and_closed(setup: Setup, via: Via) {
         assert_eq!(room_left(client, &lobby).await, (RoomLeftCause::Closed, "good night".to_owned()));
     }
     wait_until("it is empty", PATIENCE, async || im.room("lobby").online().await.unwrap() == 0).await;
-    // Over a new connection nobody comes in by itself.
+    // A new connection does not join a room by itself.
     bob.client().disconnect();
     bob.client().connect();
     bob.up_to_date().await;
@@ -184,7 +184,7 @@ async fn the_end_of_the_log_comes_with_a_join(setup: Setup, via: Via) {
     wait_until("it is out", PATIENCE, async || im.room("lobby").online().await.unwrap() == 0).await;
     im.room("lobby").send(logged("meanwhile")).await.unwrap();
     client.client().connect();
-    // What came before the break is known, and not told again.
+    // Messages from before the break are known and do not arrive again.
     assert_eq!(client.text().await, "meanwhile");
     assert_eq!(texts(&events_before_marker(&im, &mut client, "alice").await), Vec::<String>::new());
 }
@@ -207,7 +207,7 @@ async fn members_and_joiners_of_one_channel_are_apart(setup: Setup, via: Via) {
     assert_eq!(message.position.map(|position| position.seq), Some(1), "a member follows the log, once");
     assert_eq!(texts(&events_before_marker(&im, &mut guest, "guest").await), Vec::<String>::new());
     assert_eq!(texts(&events_before_marker(&im, &mut alice, "alice").await), Vec::<String>::new());
-    // And leaving the room is not leaving the group.
+    // Leaving the room does not end the membership.
     alice.client().leave_room(team.clone()).await.unwrap();
     im.channel("team").send(text("more")).await.unwrap();
     assert_eq!(alice.text().await, "more");
@@ -229,13 +229,13 @@ async fn what_is_left_out_is_counted(setup: Setup, via: Via) {
     join(&mut deaf, 1, "lobby").await;
     let room = im.room("lobby");
     let large = "x".repeat(60_000);
-    // It does not read from here on. First the likes go, then what is of normal priority.
+    // It stops reading. First, messages of low priority are shed, then those of normal priority.
     for (priority, next) in [(Priority::Low, Priority::Normal), (Priority::Normal, Priority::DisconnectSlow)]
     {
         wait_until("one is left out", Duration::from_secs(30), async || {
             let receipt = room.send(text(&large).priority(priority)).await.unwrap();
             read(&mut reader, receipt.channel.as_ref().unwrap().connections).await;
-            // Whoever reads gets it, and nobody is closed.
+            // The reading device receives it, and no connection is closed.
             receipt.shed() == 1
         })
         .await;
@@ -248,7 +248,7 @@ async fn what_is_left_out_is_counted(setup: Setup, via: Via) {
         reader.text().await;
     }
     assert_eq!(room.online().await.unwrap(), 2);
-    // What must arrive is not left out: at last the connection is closed.
+    // Messages that must arrive are not shed: in the end the connection is closed.
     wait_until("the slow consumer is closed", Duration::from_secs(30), async || {
         let receipt = room.send(text(&large)).await.unwrap();
         assert_eq!(receipt.shed(), 0);
@@ -260,7 +260,7 @@ async fn what_is_left_out_is_counted(setup: Setup, via: Via) {
     assert!(matches!(wrong, Err(SendError::Invalid(InvalidMessage::PriorityNeedsTransient))), "{wrong:?}");
 }
 
-/// The reader is one of the devices that the message is queued for.
+/// Waits for the message at the reader, one of the devices for which it is queued.
 async fn read(reader: &mut TestClient, connections: u64) {
     assert!(connections >= 1);
     reader.text().await;
@@ -307,13 +307,13 @@ async fn joins_that_make_no_sense_are_refused(setup: Setup, via: Via) {
 
     let mut raw = Raw::connect(&stack, 0, via).await;
     raw.log_in("mallory").await;
-    // Not a channel's name, and the internal name of somebody's presence.
+    // Invalid channel names, and the internal name of a user's presence.
     for (number, name) in (1..).zip(["", "no room", " alice", "{"]) {
         let refused = ask_to_join(&mut raw, number, name).await;
         let Some(pb::response::Outcome::Refused(refused)) = refused else { panic!("{name}: {refused:?}") };
         assert_eq!(refused.kind(), pb::RefusalKind::Invalid, "{name}");
     }
-    // A room that it is not in.
+    // A publish to a room that it is not in.
     let content = Some(Content::text("hi").into());
     raw.send_frame(Body::Publish(pb::Publish {
         number: 1,
@@ -328,7 +328,7 @@ async fn joins_that_make_no_sense_are_refused(setup: Setup, via: Via) {
     });
     let Some(pb::publish_result::Outcome::Refused(refused)) = result.await else { panic!("refused") };
     assert_eq!(refused.kind(), pb::RefusalKind::Rule);
-    // More rooms than a connection may be in: the rest is refused, and the connection lives.
+    // Joins beyond the maximum per connection are refused, and the connection stays open.
     for number in 10..10 + 256 {
         join(&mut raw, number, &format!("room-{number}")).await;
     }
@@ -368,13 +368,13 @@ async fn a_publish_that_is_repeated_is_shown_once(setup: Setup, via: Via) {
     raw.log_in("alice").await;
     join(&mut raw, 1, "lobby").await;
     publish(&mut raw, 8, "next").await;
-    // Two back ends, and nothing that is logged: what one sends may overtake what the other sent, so it has come first.
+    // Two back ends and no log: messages of different back ends may overtake each other, so "hello" is sent first.
     for client in &mut listeners {
         for expected in ["hello", "next"] {
             assert_eq!(client.text().await, expected);
         }
     }
-    // And a back end that repeats what it sends under a key.
+    // A back end that repeats a send under the same key.
     let keyed = || text("by the host").idempotency_key("host-1");
     let sent = im.room("lobby").send(keyed()).await.unwrap();
     let again = other.room("lobby").send(keyed()).await.unwrap();

@@ -25,7 +25,7 @@ async fn devices_publish_to_channels(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 2).await;
     let im = stack.backend().await;
     let _service = serve(&im).await;
-    // A user of the same name is somebody else.
+    // A user with the name of a channel is not the channel.
     im.channel("bob").add_members(["alice", "carol"]).await.unwrap();
     let mut alice = connect(&stack, "alice", 0, via).await;
     let mut carol = connect(&stack, "carol", 1, via).await;

@@ -141,7 +141,7 @@ async fn a_sync_ends_when_the_join_is_not_confirmed() {
     let im = Im::with_cluster(cluster.clone()).await.unwrap();
     let _service = serve(&im).await;
     im.channel("team").add_members(["bob"]).await.unwrap();
-    // A server that this test plays.
+    // A server that this test simulates.
     let server = ServerId::parse("s1").unwrap();
     let names = cluster.names().clone();
     let mut told = cluster.bus().subscribe(names.server(&server)).await.unwrap();
@@ -173,7 +173,7 @@ async fn a_sync_ends_when_the_join_is_not_confirmed() {
             cluster.bus().publish(Publication { subject, return_to: None, payload }).await.unwrap();
             break record;
         };
-        // So the first sync has said nothing else before the second one began.
+        // So the first sync has sent nothing else before the second one began.
         assert_eq!(record.connections, [connection]);
         assert!(matches!(record.effect, Some(Effect::Join(_))), "{record:?}");
     }

@@ -118,7 +118,7 @@ async fn archive_in_jetstream() {
 async fn messages_in_postgresql() {
     let postgres = PostgresServer::start().await;
     let url = postgres.url();
-    // Several at once, as several processes would start.
+    // Several at once, as when several processes start.
     let (first, second) = tokio::join!(SqlMessageStore::connect(&url), SqlMessageStore::connect(&url));
     check_message_store(&first.unwrap()).await;
     check_message_store(&second.unwrap()).await;

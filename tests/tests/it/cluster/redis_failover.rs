@@ -92,14 +92,14 @@ async fn a_full_redis_costs_sends_and_nothing_else() {
     let refused = deployment.send("bob", "lost").await.unwrap_err().to_string();
     assert!(refused.contains("full"), "{refused}");
 
-    // Devices connect, and read; a further server and a further back end start.
+    // Devices connect and read, and another server and back end start.
     let mut carol = deployment.connect("carol").await;
     carol.up_to_date().await;
     let inbox = bob.client().history(Conversation::Inbox, HistoryRange::Newest, 10).await.unwrap();
     assert_eq!(inbox.messages.len(), 1);
     deployment.im.channel("team").add_members(["bob"]).await.unwrap();
     let other = Deployment::start(&config).await;
-    // Of a server that had lost its lease too: a new one begins while the memory is full.
+    // A server that had lost its lease also starts: a new lease begins while the memory is full.
     let routes = other.im.cluster().routes();
     let (late, lease) = (ServerId::parse("late-1").unwrap(), Duration::from_secs(10));
     assert!(routes.lease_server(&late, &ServerInfo::default(), lease, true).await.unwrap());
@@ -134,7 +134,7 @@ async fn devices_are_refused_before_redis_refuses_everybody() {
         command.arg("SET").arg("maxmemory").arg(limit);
         command.query_async::<()>(connection).await.unwrap();
     };
-    // An empty Redis has some megabytes: more than a hundredth of this, and far from all of it.
+    // An empty Redis takes some megabytes: more than a hundredth of this limit, and far less than all of it.
     set(&mut connection, "64mb").await;
     wait_until("it is known to be nearly full", PATIENCE, async || deployment.im.cluster().is_nearly_full())
         .await;
@@ -189,13 +189,13 @@ async fn a_master_that_became_a_replica_is_left() {
     let mut bob = deployment.connect("bob").await;
     deployment.send("bob", "before").await.unwrap();
     assert_eq!(bob.text().await, "before");
-    // As a virtual address moves: what is connected stays where it is.
+    // Like a virtual address that moves: existing connections stay on the old server.
     old.hand_over_to(&new).await;
     address.lead_to(&new.address());
     let took = deployment.sends_again().await;
     assert!(took < BOUND, "{took:?}");
     assert_eq!(bob.text().await, "again", "the device was not disconnected");
-    // The server, too, has left: a device connects, and the lease goes on.
+    // The server has switched, too: a device can connect, and the lease is renewed.
     deployment.connect("carol").await;
     tokio::time::sleep(LONGER_THAN_A_LEASE).await;
     assert!(deployment.is_online("bob").await);
@@ -205,7 +205,7 @@ async fn a_master_that_became_a_replica_is_left() {
 async fn of_all_addresses_the_masters_is_used() {
     let (old, nats) = (RedisServer::start().await, NatsServer::start().await);
     let new = old.start_replica().await;
-    // The replica first: it is not taken for the master at the start either.
+    // The replica comes first: it is not mistaken for the master at the start either.
     let config = ClusterConfig::new([new.address(), old.address()], [nats.address()]);
     let deployment = Deployment::start(&config).await;
     deployment.send("bob", "before").await.unwrap();
@@ -245,7 +245,7 @@ async fn a_half_open_connection_to_nats_is_noticed() {
         let im = Im::connect(config).await.unwrap();
         im.send(Message::to(user("bob")).text("before")).await.unwrap();
         bob.next("before", |event| is_text(event, "before")).await;
-        // Which of the two it has chosen is left to chance.
+        // The client chooses one of the two at random.
         let held = if first.connections() > 0 { &first } else { &second };
         direction(held);
         let since = Instant::now();
@@ -254,7 +254,8 @@ async fn a_half_open_connection_to_nats_is_noticed() {
             receipt.is_ok_and(|receipt| !receipt.pushed.is_empty())
         })
         .await;
-        // 10 s until it is noticed, 2.5 s for an address at which nothing answers, and the time of the last send.
+        // 10 s until the failure is noticed, 2.5 s for an address where nothing answers, and the time of the last
+        // send.
         assert!(since.elapsed() < Duration::from_secs(25), "{:?}", since.elapsed());
         im.shutdown().await;
     }

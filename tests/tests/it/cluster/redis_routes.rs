@@ -82,7 +82,7 @@ async fn a_redis_that_refuses_for_a_while_is_found_again() {
     order(&mut admin, &["CONFIG", "SET", "requirepass", "secret"]).await;
     order(&mut admin, &["CONFIG", "RESETSTAT"]).await;
     order(&mut admin, &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
-    // More often than the client library tries unless it is told otherwise.
+    // More attempts than the default of the client library.
     wait_until("attempts to connect", PATIENCE, async || {
         assert_eq!(located(&routes).await, None);
         let stats = order(&mut admin, &["INFO", "stats"]).await;

@@ -15,7 +15,7 @@ async fn between(server: &str, change: impl Fn(&mut Vec<u8>) + Clone + Send + 's
     let server = server.split_once("://").unwrap().1.to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    // It ends with the test's runtime.
+    // The proxy ends with the test's runtime.
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
             let (server, change) = (TcpStream::connect(&server).await.unwrap(), change.clone());
@@ -38,7 +38,7 @@ async fn between(server: &str, change: impl Fn(&mut Vec<u8>) + Clone + Send + 's
     port
 }
 
-/// Replaces the value behind a text.
+/// Replaces the value after a text.
 fn rewrite(said: &mut Vec<u8>, before: &str, end: u8, value: &[u8]) {
     let Some(found) = said.windows(before.len()).position(|window| window == before.as_bytes()) else {
         return;
@@ -63,7 +63,7 @@ async fn refusal(config: ClusterConfig) -> String {
 #[tokio::test]
 async fn a_redis_that_is_too_old_is_refused_when_connecting() {
     let (redis, nats) = (RedisServer::start().await, NatsServer::start().await);
-    // One digit for one: the answer's length stands before it.
+    // Replaces one digit by one digit, since the length of the answer precedes it.
     let older = |said: &mut Vec<u8>| rewrite(said, "redis_version:", b'.', b"6");
     let port = between(&redis.address(), older).await;
     let said = refusal(ClusterConfig::new([format!("redis://127.0.0.1:{port}")], [nats.address()])).await;
@@ -75,7 +75,7 @@ async fn a_redis_that_is_too_old_is_refused_when_connecting() {
 async fn a_redis_without_the_newer_protocol_is_too_old() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    // As version 5 answers.
+    // Answers as version 5 does.
     tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
             let mut said = Vec::new();
@@ -99,7 +99,7 @@ async fn a_nats_that_is_too_old_is_refused_when_connecting() {
     let address = old.trim_start_matches("nats://");
     assert!(said.starts_with(&format!("NATS at {address} is 2.1.9, and 2.2 or newer is needed")), "{said}");
 
-    // One that is new enough for the bus is not for the archive.
+    // A version that is new enough for the bus is too old for the archive.
     let old = old_nats(&nats, "2.8.4").await;
     let mut config = ClusterConfig::new([redis.address()], [old]);
     Im::connect(config.clone()).await.unwrap().shutdown().await;

@@ -61,7 +61,7 @@ async fn a_new_device_restores_the_list(setup: Setup, via: Via) {
     }
     wait_until("all is set", PATIENCE, async || whole(&phone).await.version == 5).await;
 
-    // Another device, which knows nothing.
+    // Another device, without any state.
     let tab = stack.connect("alice", "web/tab", 0, via).await;
     let page = whole(&tab).await;
     let all = [
@@ -78,7 +78,7 @@ async fn a_new_device_restores_the_list(setup: Setup, via: Via) {
     assert_eq!(page, whole(&phone).await);
     let seen = im.conversations(&id("alice"), 0, 10).await.unwrap();
     assert_eq!((seen.conversations.len(), seen.unread), (5, 2), "and so does the back end");
-    // Bob knows how far his messages were read.
+    // Bob sees how far alice has read his messages.
     let page = im.conversations(&id("bob"), 0, 10).await.unwrap();
     let alice = page.conversations.iter().find(|listed| listed.state.conversation == peer("alice")).unwrap();
     assert!(alice.state.peer_read.is_some() && alice.unread == 1);
@@ -106,7 +106,7 @@ async fn lists_on_devices_follow_without_asking(setup: Setup, via: Via) {
         let loads = device.until("all messages", |list| shown(&list.conversations()) == all).await;
         assert_eq!((loads, device.list.unread()), (0, Unread { count: 4, more: false }));
     }
-    // Read on one, seen on the other; a message that came after what was read stays unread.
+    // A read mark of one device appears on the other. A message after the mark stays unread.
     let second = ReadMark::new(2, None);
     let change = ConversationChange::new().read(second).pin(true);
     phone.client.client().set_conversation(id("bob"), change).await.unwrap();
@@ -149,7 +149,7 @@ async fn what_is_hidden_or_deleted_comes_back(setup: Setup, via: Via) {
         assert_eq!(device.list.unread(), Unread::default(), "what is not shown does not count");
         assert_eq!(shown(&whole(&device.client).await.conversations), []);
     }
-    // What was deleted is gone from the history, for alice alone.
+    // Deleted messages are gone from the history, for alice alone.
     let with_bob = im_sdk::Conversation::User(id("bob"));
     for range in [HistoryRange::Newest, HistoryRange::Before(3), HistoryRange::After(0)] {
         let page = tab.client.client().history(with_bob.clone(), range, 10).await.unwrap();
@@ -158,7 +158,7 @@ async fn what_is_hidden_or_deleted_comes_back(setup: Setup, via: Via) {
     let with_alice = im_sdk::Conversation::User(id("alice"));
     let page = im.history(&id("bob"), &with_alice, HistoryRange::Newest, 10).await.unwrap();
     assert_eq!(page.messages.len(), 2);
-    // A new message brings both back: all of what was hidden, and nothing of what was deleted.
+    // A new message shows both again: all messages of the hidden one, and none of the deleted ones.
     say(&im, "bob", "alice", "3").await;
     say_to_team(&im, "bob", "3").await;
     let all = [row("channel team", "3", 3), row("bob", "3", 1)];
@@ -179,7 +179,7 @@ async fn long_lists_come_in_pages(setup: Setup, via: Via) {
     for name in &names {
         say(&im, name, "alice", &long).await;
     }
-    // The largest that is taken: it shows, with or without its content.
+    // The largest content that is accepted: the list shows the message with or without it.
     let mut size = 64 * 1024;
     while im.send(Message::to(user("alice")).from("large").text("x".repeat(size))).await.is_err() {
         size -= 1;
@@ -226,7 +226,7 @@ async fn whoever_is_mentioned_sees_it_in_the_list(setup: Setup, via: Via) {
         let found = list.conversations().into_iter().find(|listed| listed.state.conversation == *name);
         found.map(|listed| listed.mention_seqs).unwrap_or_default()
     };
-    // The one counts on by itself, the other one asks.
+    // One device counts by itself, the other one requests the list.
     let mut tab = Device::connect(&stack, "alice", "web/tab", via).await;
     for device in [&mut phone, &mut tab] {
         device
@@ -239,7 +239,7 @@ async fn whoever_is_mentioned_sees_it_in_the_list(setup: Setup, via: Via) {
     let page = im.conversations(&id("alice"), 0, 10).await.unwrap();
     let counts = page.conversations.iter().map(|listed| (listed.unread, listed.mentions));
     assert_eq!(counts.collect::<Vec<_>>(), [(1, 1), (4, 2)]);
-    // What was read is no mention any more, on either.
+    // Messages that were read do not count as mentions any more, on either device.
     let read = ConversationChange::new().read(ReadMark::new(2, None));
     tab.client.client().set_conversation(group("team"), read).await.unwrap();
     for device in [&mut phone, &mut tab] {

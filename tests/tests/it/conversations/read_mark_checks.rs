@@ -48,16 +48,16 @@ async fn what_makes_no_sense_is_refused(setup: Setup, via: Via) {
         let pb::response::Outcome::Refused(refused) = outcome else { panic!("{what}: {outcome:?}") };
         assert_eq!((refused.kind(), refused.retry_after_ms), (kind, 0), "{what}");
     }
-    // With others, a channel of strangers is passed over.
+    // In a request with other marks, a channel of which the user is not a member is skipped.
     let outcome = mark(&mut raw, 100, vec![team, pb::Mark { read: 99, ..with("bob") }]).await;
     let pb::response::Outcome::Marked(marked) = outcome else { panic!("{outcome:?}") };
     assert_eq!(marked.states.len(), 1);
     assert_eq!((&*marked.states[0].user, marked.states[0].read), ("bob", 1), "cut to the end");
-    // Nobody gets into somebody's conversations by a mark alone.
+    // A mark alone does not create a conversation for the other user.
     let outcome = mark(&mut raw, 101, vec![pb::Mark { read: 1, ..with("mallory") }]).await;
     assert!(matches!(outcome, pb::response::Outcome::Marked(_)));
     assert_eq!(im.conversations(&id("mallory"), 0, 10).await.unwrap().conversations, []);
-    // The client says so before it sends anything.
+    // The client checks this before it sends anything.
     let client = connect(&stack, "alice", 0, via).await;
     let long = ConversationChange::new().draft("x".repeat(MAX_DRAFT_BYTES + 1));
     let error = client.client().set_conversation(id("bob"), long).await.unwrap_err();

@@ -60,7 +60,7 @@ struct Two {
 
 impl Two {
     async fn start(setup: Setup, via: Via) -> Self {
-        // Two servers where there are processes: what is told crosses them.
+        // Two servers if they are processes, so that notifications cross servers.
         let servers = if setup == Setup::Clustered { 2 } else { 1 };
         let stack = Stack::start(setup, servers).await;
         let im = stack.backend().await;
@@ -92,7 +92,7 @@ async fn the_other_device_follows_and_the_peer_sees_it(setup: Setup, via: Via) {
     two.tab.client().set_conversation(id("bob"), change).await.unwrap();
     let set = state(&mut two.phone, &bob(), |state| state.pinned).await;
     assert!(set.muted && set.draft == "Dear Bob," && set.read.seq == 2, "{set:?}");
-    // The back end says something too.
+    // The back end changes the conversation too.
     let change = ConversationChange::new().draft("");
     two.im.set_conversation(&id("alice"), id("bob"), change).await.unwrap();
     for device in [&mut two.phone, &mut two.tab] {
@@ -110,11 +110,11 @@ async fn marks_never_go_back(setup: Setup, via: Via) {
     let third = position(&mut two.tab, "3").await;
     two.tab.client().mark_read(id("bob"), &third).await.unwrap();
     state(&mut two.phone, &bob(), |state| state.read.seq == 3).await;
-    // Late, and from the other device.
+    // A late, earlier mark from the other device.
     two.phone.client().mark_read(id("bob"), &first).await.unwrap();
     let answered = state(&mut two.phone, &bob(), |_| true).await;
     assert_eq!((answered.read.seq, answered.version), (3, 1), "nothing has changed");
-    // Of many at once the furthest counts, in whatever order they are made.
+    // The furthest of many concurrent marks wins, in any order.
     let fourth = position(&mut two.tab, "4").await;
     for mark in [&first, &fourth, &third, &first] {
         two.tab.client().mark_read(id("bob"), mark).await.unwrap();
@@ -123,12 +123,12 @@ async fn marks_never_go_back(setup: Setup, via: Via) {
     for device in [&mut two.phone, &mut two.tab] {
         state(device, &bob(), |state| state.read.seq == 4).await;
     }
-    // A mark beyond the end is one at the end: what comes later is not read.
+    // A mark beyond the end is cut to the end: later messages stay unread.
     let beyond = ConversationChange::new().read(ReadMark::new(1000, None)).draft("beyond");
     two.phone.client().set_conversation(id("bob"), beyond).await.unwrap();
     let answered = state(&mut two.phone, &bob(), |state| state.draft == "beyond").await;
     assert_eq!(answered.read, ReadMark::new(4, fourth.id));
-    // A mark at a message that the log does not have there is passed over.
+    // A mark whose message is not at that position is ignored.
     say(&two.im, "bob", "alice", "5").await;
     let wrong = ConversationChange::new().read(ReadMark::new(5, first.id)).draft("wrong");
     two.phone.client().set_conversation(id("bob"), wrong).await.unwrap();
@@ -138,7 +138,7 @@ async fn marks_never_go_back(setup: Setup, via: Via) {
 
 async fn what_is_set_offline_is_told_later(setup: Setup, via: Via) {
     let mut two = Two::start(setup, via).await;
-    // From here on the tab is told of everything.
+    // From now on the tab is notified of every change.
     two.tab.client().conversations(0, 0).await.unwrap();
     for text in ["1", "2"] {
         say(&two.im, "bob", "alice", text).await;
@@ -147,7 +147,7 @@ async fn what_is_set_offline_is_told_later(setup: Setup, via: Via) {
     two.tab.client().disconnect();
     two.phone.client().disconnect();
     two.stack.wait_online(&two.im, "alice", 0).await;
-    // It waits for the connection.
+    // The mark waits for the connection.
     two.phone.client().mark_read(id("bob"), &second).await.unwrap();
     let change = ConversationChange::new().pin(true);
     two.phone.client().set_conversation(group("team"), change.clone()).await.unwrap();
@@ -155,7 +155,7 @@ async fn what_is_set_offline_is_told_later(setup: Setup, via: Via) {
     two.phone.client().connect();
     state(&mut two.phone, &bob(), |state| state.read.seq == 2).await;
     assert_eq!(two.im.conversations(&id("alice"), 0, 10).await.unwrap().unread, 0);
-    // Nobody could tell the tab.
+    // The tab was offline and could not be notified.
     two.tab.client().connect();
     let mut missing = vec![bob(), id("carol").into()];
     while !missing.is_empty() {
@@ -172,7 +172,7 @@ async fn what_is_set_offline_is_told_later(setup: Setup, via: Via) {
             missing.retain(|name| *name != state.conversation);
         }
     }
-    // What is said before a client closes is said.
+    // Marks that are set before a client closes are sent.
     two.tab.client().set_conversation(id("bob"), ConversationChange::new().mute(true)).await.unwrap();
     two.tab.client().shutdown().await;
     state(&mut two.phone, &bob(), |state| state.muted).await;
@@ -208,7 +208,7 @@ async fn what_is_set_offline_outlives_the_process(setup: Setup, via: Via) {
     let carol = state(&mut two.phone, &id("carol").into(), |state| state.pinned).await;
     assert_eq!((&*carol.draft, carol.marked_unread), ("on the train", true));
     assert_eq!(two.im.unread(&id("alice")).await.unwrap().count, 0);
-    // It is settled, and not said again.
+    // The marks are settled, and are not sent again.
     pad.client().shutdown().await;
     assert_eq!(store().load().unwrap().marks, []);
 }
@@ -224,7 +224,7 @@ async fn an_older_draft_does_not_replace_a_newer_one(setup: Setup, via: Via) {
     two.phone.client().disconnect();
     two.stack.wait_online(&two.im, "alice", 1).await;
     set(&two.phone, "older", true).await;
-    // So that the clocks see a difference.
+    // Waits until the clocks differ.
     let set_at = std::time::Instant::now();
     wait_until("a moment has passed", PATIENCE, async || set_at.elapsed().as_millis() > 20).await;
     set(&two.tab, "newer", true).await;
@@ -238,7 +238,7 @@ async fn an_older_draft_does_not_replace_a_newer_one(setup: Setup, via: Via) {
         ("newest", false, false, 0)
     );
 
-    // What was typed last counts, also where it comes late.
+    // The draft that was typed last wins, even if it arrives late.
     two.phone.client().disconnect();
     two.stack.wait_online(&two.im, "alice", 1).await;
     set(&two.tab, "early", false).await;
@@ -274,12 +274,12 @@ async fn groups_know_their_readers(setup: Setup, via: Via) {
     assert_eq!((readers.count, readers.users.len()), (2, 1), "as many names as asked for");
     let readers = team.readers(2, 10).await.unwrap();
     assert_eq!(readers.count, 2);
-    // Who leaves is no reader any more, and does not learn who is.
+    // A removed member is not a reader any more, and cannot request the readers.
     team.remove_members(["alice"]).await.unwrap();
     assert_eq!(team.readers(1, 10).await.unwrap().users, [id("bob")]);
     let refused = two.tab.client().readers(&name, 1, 10).await.unwrap_err();
     assert_eq!(refused.code(), "refused");
-    // In a large group nobody is told, and all may ask.
+    // In a large group nobody is notified, but all may request the readers.
     let many: Vec<String> = (0..120).map(|number| format!("member-{number}")).collect();
     team.add_members(many.iter().map(String::as_str)).await.unwrap();
     let all = ConversationChange::new().read(ReadMark::new(3, None));

@@ -56,14 +56,14 @@ async fn a_shop_with_many_customers_has_read_what_it_has_read(setup: Setup, via:
             let (_, seq) = receipt.logged.iter().find(|(user, _)| *user == shop).unwrap();
             let read = ConversationChange::new().read(ReadMark::new(*seq, Some(receipt.message_id)));
             im.set_conversation(&shop, customer.clone(), read).await.unwrap();
-            // The customer has read what it sent itself: that is in the shop's state too.
+            // The customer has read its own message, which is part of the shop's state too.
             let read = ConversationChange::new().read(ReadMark::new(1, None));
             im.set_conversation(&customer, shop, read).await.unwrap();
         }
     });
     stream::iter(all).buffer_unordered(AT_ONCE).collect::<()>().await;
     assert_eq!(im.unread(&shop).await.unwrap().count, 0, "all of it was read");
-    // One of the first, and one of the last.
+    // Some of the first, and the last.
     for number in [0, 7, CUSTOMERS - 1] {
         let question = Message::to(user(&shop)).from(customer(number)).text("anybody?");
         im.send(question).await.unwrap();
@@ -89,7 +89,7 @@ async fn a_shop_with_many_customers_has_read_what_it_has_read(setup: Setup, via:
             seen.extend(page.conversations.into_iter().map(|listed| listed.state.conversation.to_string()));
         }
     };
-    // What came in the last moments is pushed: a device that does not take its messages gets no answers either.
+    // Messages of the last moments are pushed: a device that does not take them gets no answers either.
     let reading = async { while !phone.client().next_events(100).await.is_empty() {} };
     tokio::select! {
         () = looking => {}
@@ -127,7 +127,7 @@ async fn counts_are_exact_after_reconnects_and_resets(setup: Setup, via: Via) {
         device.client.client().disconnect();
     }
     stack.wait_online(&im, "alice", 0).await;
-    // So much that the log loses what the devices have.
+    // Enough messages to evict the entries that the devices have.
     let first = fill(&stack, &im, 30).await;
     for device in &mut devices {
         device.client.client().connect();
@@ -142,7 +142,7 @@ async fn counts_are_exact_after_reconnects_and_resets(setup: Setup, via: Via) {
         );
         assert_eq!(device.list.unread(), Unread { count: left, more: true });
     }
-    // Read to the end, all is exact again.
+    // After reading to the end, all counts are exact again.
     im.set_conversation(
         &id("alice"),
         id("bob"),
@@ -263,7 +263,7 @@ async fn what_is_recalled_counts_no_more_and_what_is_edited_shows(setup: Setup, 
         assert!(last.id == second.id && last.content.is_empty(), "what it said is not told: {last:?}");
         assert_eq!((team.unread, &team.last_recalled.as_ref().unwrap().by), (0, &Some(id("bob"))));
     }
-    // What alice deletes for herself shows and counts no more, on both devices.
+    // Messages that alice deletes for herself are neither shown nor counted, on both devices.
     let third = page.conversations[0].last.as_ref().unwrap().reference(&id("alice")).unwrap();
     tab.client().delete_for_me(&third).await.unwrap();
     let gone = |list: &ConversationList| list.get(&peer("bob")).is_some_and(|bob| bob.last.is_none());

@@ -46,8 +46,8 @@ async fn everybody_who_is_online_gets_it_once(setup: Setup, via: Via) {
     assert!(matches!(im.broadcast(Message::new()).await, Err(SendError::Invalid(InvalidMessage::NoContent))));
 }
 
-/// A broadcast that meets a full queue on a server reports that, and reaches nobody there. In one process, where so
-/// many arrive together; `im-server` has a test of the queue itself.
+/// A broadcast that finds a full queue on a server reports that, and reaches nobody there. Runs embedded, since so
+/// many broadcasts arrive together there; `im-server` has a test of the queue itself.
 async fn what_finds_no_place_is_refused(via: Via) {
     const AT_ONCE: usize = 400;
     let stack = Stack::start(Setup::Embedded, 1).await;
@@ -109,7 +109,7 @@ async fn a_group_of_ten_thousand(setup: Setup) {
     let log_in = async |number: usize| {
         let mut raw = Raw::connect(&stack, number % SERVERS, Via::WebSocket).await;
         raw.log_in(&format!("user-{number}")).await;
-        // Now it follows the group.
+        // It follows the group now.
         while !matches!(raw.heard().await, Heard::Frame(Body::SyncDone(_))) {}
         raw
     };
@@ -128,13 +128,13 @@ async fn a_group_of_ten_thousand(setup: Setup) {
         let Heard::Frame(Body::Push(push)) = raw.heard().await else { panic!("a push") };
         assert_eq!((push.channel.as_str(), push.seq), ("crowd", 1));
     }
-    // One append, and none to any of the inboxes.
+    // One append to the channel's log, and none to any inbox.
     assert_eq!(redis_appends(&stack).await - appends_before, u64::from(setup == Setup::Clustered));
     let mut logs = vec![LogId::Channel(group("crowd"))];
     logs.extend((0..MEMBERS).map(|number| LogId::Inbox(format!("user-{number}").parse().unwrap())));
     let ends = stack.cluster().log().ends(&logs).await.unwrap();
     assert_eq!((ends[0].last, ends.iter().map(|ends| ends.last).sum::<u64>()), (1, 1));
-    // One envelope for each server, with one record: whatever else would have been sent stands before the next message.
+    // One envelope for each server, with one record: anything else would have been sent before the next message.
     text_to(&im, "crowd", "and good night").await;
     for tap in &mut taps {
         let envelopes = tap.envelopes("crowd", 2).await;

@@ -1,4 +1,4 @@
-//! Every kind of content arrives unchanged, also one that no participant knows.
+//! Every kind of content arrives unchanged, even one that no participant knows.
 
 use bytes::Bytes;
 use im_proto::pb;
@@ -109,7 +109,7 @@ async fn each_kind_arrives_as_it_was_sent(setup: Setup, via: Via) {
     }
 }
 
-/// Kind 11, as a newer version would write it, with a mention and a field beside it.
+/// Returns a content of kind 11, as a newer version would write it, with a mention and an unknown field.
 fn newer() -> Content {
     let mentions = Some(Box::new(pb::Mentions { users: vec!["bob".into()], everybody: false }));
     let unknown = vec![0x5a, 3, 7, 8, 9, 0xa0, 0x06, 42];
@@ -127,7 +127,7 @@ async fn a_kind_of_a_newer_version_survives(setup: Setup, via: Via) {
         assert_eq!(content.body, Body::Unknown);
         assert_eq!((content.unknown.len(), content.mentions.call(&id("bob"))), (8, true));
     }
-    // Bob, who does not know what it is, passes on what is in his history.
+    // Bob does not know the kind, and passes on the message in his history.
     let alice = Conversation::User(id("alice"));
     let page = devices[2].client().history(alice, HistoryRange::Newest, 1).await.unwrap();
     let found = page.messages[0].clone();
@@ -137,7 +137,7 @@ async fn a_kind_of_a_newer_version_survives(setup: Setup, via: Via) {
     let Body::Forwarded(forwarded) = devices[1].message().await.content.body else { panic!("a bundle") };
     let bytes = pb::Content::from(forwarded.entries[0].content.clone()).encode_to_vec();
     assert_eq!(bytes, pb::Content::from(newer()).encode_to_vec());
-    // A back end takes a kind that it cannot check from no device.
+    // A back end accepts a kind that it cannot check from no device.
     for content in [found.content.clone(), Change::edit(found.id, found.content).into()] {
         let refused = devices[2].client().send(id("alice"), content).outcome().await;
         assert!(

@@ -80,7 +80,7 @@ async fn changes_between_users_converge(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 2).await;
     let im = stack.backend().await;
     let _service = serve(&im).await;
-    // So that a message has different places in the two inboxes.
+    // Gives a message different positions in the two inboxes.
     im.send(Message::to(user("bob")).text("hello, bob")).await.unwrap();
     let mut devices = four_devices(&stack, via).await;
     for said in ["one", "two", "three"] {
@@ -99,7 +99,7 @@ async fn changes_between_users_converge(setup: Setup, via: Via) {
     other_bob.device.client().pin(&bobs_three).await.unwrap();
     let shown = ["uno (edited) 🎉bob 👍alice,bob", "(recalled by alice)", "three (pinned)"];
     all_show(&mut devices, &shown).await;
-    // What was done is taken back; bob does not want to see the last one any more.
+    // The changes are undone, and bob deletes the last message for himself.
     let [_, other_alice, bob, other_bob] = &mut devices;
     let three = other_alice.reference("three").await;
     other_alice.device.client().unpin(&three).await.unwrap();
@@ -121,7 +121,7 @@ async fn changes_in_a_channel_converge(setup: Setup, via: Via) {
     all_show(&mut devices, &["one", "two"]).await;
     let [alice, _, bob, other_bob] = &mut devices;
     let (one, two) = (alice.reference("one").await, bob.reference("two").await);
-    // All at once.
+    // All changes at once.
     let (react_alice, react_bob, edited, pinned) = (react("👍"), react("👍"), edit("uno"), PIN);
     let results = tokio::join!(
         alice.change(&one, react_alice),
@@ -136,7 +136,7 @@ async fn changes_in_a_channel_converge(setup: Setup, via: Via) {
     bob.change(&two, ChangeKind::DeleteForMe).await.unwrap();
     all_show(&mut devices[..2], &["(recalled by alice)", "uno (edited) (pinned)"]).await;
     all_show(&mut devices[2..], &["(recalled by alice)"]).await;
-    // The deletion is in bob's inbox, and says where the message is.
+    // The deletion is in bob's inbox, and names the channel of the message.
     let page =
         stack.cluster().log().read(&LogId::Channel(group("team")), 0, ReadLimit::new(100)).await.unwrap();
     assert_eq!(page.last, 7, "two messages, four changes and a recall");
@@ -165,18 +165,18 @@ async fn a_device_that_was_away_ends_in_the_same_state(setup: Setup, via: Via) {
     alice.change(&two, ChangeKind::Recall).await.unwrap();
     alice.change(&one, PIN).await.unwrap();
     let shown = ["uno (edited) 👍bob (pinned)", "(recalled by alice)"];
-    // From where it is offline, it reacts to what it still shows.
+    // While offline, it reacts to a message that it still shows.
     away.device.client().react(&bobs_one, "🎉").await.unwrap();
     all_show(&mut devices[..3], &shown).await;
     devices[3].device.client().connect();
     let shown = ["uno (edited) 🎉bob 👍bob (pinned)", "(recalled by alice)"];
     all_show(&mut devices, &shown).await;
-    // A new device knows nothing but the history, and reads it from the end.
+    // A new device starts without state and reads the history backwards.
     for (user, other) in [("alice", "bob"), ("bob", "alice")] {
         let mut new = TimelineDevice::connect(&stack, user, "desktop/new", 0, via).await;
         new.scroll(&Conversation::User(UserId::parse(other).unwrap())).await;
         new.shows(&shown).await;
-        // History and live, one over the other.
+        // The history repeats messages that have arrived live.
         new.scroll(&Conversation::Inbox).await;
         new.shows(&shown).await;
     }
@@ -235,7 +235,7 @@ async fn what_is_not_there_is_refused(setup: Setup, via: Via) {
         wrong.seq = seq;
         assert_eq!(refused(&bob, wrong.clone(), react("x")).await, gone(&wrong));
     }
-    // What is in somebody else's log only.
+    // Messages in another user's log only.
     let page = stack
         .cluster()
         .log()
@@ -250,7 +250,7 @@ async fn what_is_not_there_is_refused(setup: Setup, via: Via) {
     let to_both = bob.reference("to both").await;
     assert!(refused(&bob, to_both.clone(), react("x")).await.ends_with("only the backend can change it"));
     bob.change(&to_both, ChangeKind::DeleteForMe).await.unwrap();
-    // A change cannot be changed.
+    // A change cannot be changed itself.
     let reaction = bob.change(&one, react("👍")).await.unwrap();
     bob.shows(&["one 👍bob", "two"]).await;
     let at = bob.received.iter().find(|message| message.id == reaction).unwrap();
@@ -262,7 +262,7 @@ async fn what_is_not_there_is_refused(setup: Setup, via: Via) {
         refused(&bob, one, ChangeKind::Unknown).await,
         "the content has no change that this backend knows"
     );
-    // Who is no member changes nothing in a channel.
+    // A user who is not a member cannot change anything in a channel.
     im.send(Message::to(channel("team")).from("bob").text("in the team")).await.unwrap();
     let in_team = bob.reference("in the team").await;
     let (kind, reason) = alice.change(&in_team, react("x")).await.unwrap_err();
@@ -387,13 +387,13 @@ async fn back_ends_change_whatever_they_like(setup: Setup, via: Via) {
     im.change(channel("team"), Change::edit(team, "(moderated)")).await.unwrap();
     im.change(channel("team"), Change::react(team, "⚖️")).await.unwrap();
     all_show(&mut devices, &["(recalled by the back end)", "(moderated) (edited) ⚖️the back end"]).await;
-    // It is part of their conversation, for both.
+    // The change is part of their conversation, for both.
     for (user, other) in [("alice", "bob"), ("bob", "alice")] {
         let mut new = TimelineDevice::connect(&stack, user, "desktop/new", 0, via).await;
         new.scroll(&Conversation::User(UserId::parse(other).unwrap())).await;
         new.shows(&["(recalled by the back end)"]).await;
     }
-    // In the name of a user, once for a key.
+    // A change on behalf of a user, once per key.
     let pin = || Message::to(channel("team")).from("bob").content(Change::pin(team)).idempotency_key("pin-1");
     let first = im.send(pin()).await.unwrap();
     let again = im.send(pin()).await.unwrap();
@@ -423,7 +423,7 @@ async fn messages_in_the_store_are_changed(setup: Setup, via: Via) {
         sent += 1;
     }
     let mut taken = Err((RefusalKind::Unknown, String::new()));
-    // The archiver may take a moment.
+    // Waits for the archiver.
     wait_until("the message is in the store", PATIENCE, async || {
         taken = bob.change(&first, react("👍")).await;
         taken.is_ok()

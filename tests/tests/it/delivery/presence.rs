@@ -19,7 +19,7 @@ use im_tests::{
     wait_until,
 };
 
-/// How often a back end asks which servers live, by default.
+/// Default interval at which a back end reads the list of live servers.
 const DIRECTORY_REFRESH: Duration = Duration::from_secs(1);
 
 everywhere!(
@@ -72,12 +72,12 @@ async fn those_who_watch_are_told(setup: Setup, via: Via) {
     desktop.client().shutdown().await;
     let told = presence(&mut tab, "bob", |told| !told.is_online() && told.terminals.len() == 2).await;
     assert!(told.last_seen().unwrap() <= SystemTime::now() + Duration::from_secs(1));
-    // The handler hears of each, on one of the back ends.
+    // The handler is notified of each change, on one of the back ends.
     wait_until("both came and went", PATIENCE, async || {
         (host.count("bob", true), host.count("bob", false)) == (2, 2)
     })
     .await;
-    // Others are watched now, and of bob nothing more comes.
+    // After watching others, nothing of bob arrives any more.
     let now = phone.client().watch([user("carol"), user("alice")]).await.unwrap();
     assert_eq!(now.iter().filter(|presence| presence.is_online()).count(), 1, "oneself, and both devices");
     events_before_marker(&im, &mut phone, "alice").await;
@@ -118,11 +118,11 @@ async fn a_watch_survives_a_reconnect(setup: Setup, via: Via) {
     stack.wait_online(&im, "alice", 0).await;
     let bob = device(&stack, "bob", "web/tab", 0, via).await;
     alice.client().connect();
-    // What changed meanwhile, and what changes from here on.
+    // Changes during the absence and after it arrive.
     presence(&mut alice, "bob", UserPresence::is_online).await;
     bob.client().shutdown().await;
     presence(&mut alice, "bob", |told| !told.is_online()).await;
-    // When nobody watches any more, nothing is left of it.
+    // Without watchers, no state is left.
     alice.client().watch::<UserId>([]).await.unwrap();
     let channel = ChannelId::presence_of(&user("bob"));
     wait_until("the route is gone", PATIENCE, async || {
@@ -139,7 +139,7 @@ async fn a_new_connection_of_a_device_is_no_absence(setup: Setup, via: Via) {
     let _old = device(&stack, "bob", "web/tab", 0, via).await;
     let newer = device(&stack, "bob", "web/tab", 1, via).await;
     wait_until("it came twice", PATIENCE, async || host.count("bob", true) == 2).await;
-    // Another device of this terminal, however, takes the place of the first.
+    // Another device of this terminal, however, displaces the first one.
     let last = device(&stack, "bob", "web/other", 0, via).await;
     wait_until("the first one is offline", PATIENCE, async || host.count("bob", false) == 1).await;
     drop(newer);
@@ -189,7 +189,7 @@ async fn nobody_sees_who_is_hidden(setup: Setup, via: Via) {
     let before = events_before_marker(&im, &mut alice, "alice").await;
     assert!(!before.iter().any(|event| format!("{event:?}").contains("hidden")), "{before:?}");
     service.shutdown().await;
-    // Unless the application says so, nobody is shown but oneself.
+    // By default, a user sees only their own presence.
     let _service = im_tests::channels::serve(&im).await;
     let told = alice.client().watch([user("alice"), user("bob")]).await.unwrap();
     assert_eq!(told.iter().map(|presence| presence.user.as_str()).collect::<Vec<_>>(), ["alice"]);
@@ -228,14 +228,14 @@ async fn the_devices_of_a_server_that_died_are_offline(setup: Setup, via: Via) {
     let host = PermissiveHandler::default();
     let _service = host.serve(&im).await;
     let mut alice = device(&stack, "alice", "web/tab", 1, via).await;
-    // It knows no other server to go to.
+    // It knows no other server to connect to.
     let _bob = device(&stack, "bob", "web/tab", 0, via).await;
     alice.client().watch([user("bob")]).await.unwrap();
     stack.servers.remove(0).kill();
     let killed = Instant::now();
     let left = stack.cluster().routes().locate(&[user("bob")]).await.unwrap();
     assert_eq!(left[0].len(), 1, "a server that dies releases nothing");
-    // Whoever looks for one of its devices after its lease has ended finds that out, and all are told.
+    // A lookup of one of its devices after its lease has expired finds that out, and all are notified.
     wait_until("bob is offline", PATIENCE, async || !of(&im, "bob").await.is_online()).await;
     let promised = lease + DIRECTORY_REFRESH;
     assert!(killed.elapsed() < promised + SLACK, "it took {:?}, not {promised:?}", killed.elapsed());

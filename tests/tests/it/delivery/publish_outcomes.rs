@@ -73,7 +73,7 @@ async fn what_may_still_be_accepted_is_not_sent_anew(setup: Setup, via: Via) {
     alice.connected().await;
 
     let mut refused = alice.publish("bob", "pay 10").await.unwrap_err();
-    // As the documentation says.
+    // The retries that the documentation promises.
     for _ in 0..3 {
         if refused.is_retryable() {
             refused = alice.publish("bob", "pay 10").await.unwrap_err();
@@ -82,10 +82,10 @@ async fn what_may_still_be_accepted_is_not_sent_anew(setup: Setup, via: Via) {
     let late = PublishError::Unconfirmed { reason: "no back end answered in time".to_owned() };
     assert_eq!(refused, late);
     open.send(true).unwrap();
-    // All that was begun is over.
+    // All handlers that were started have ended.
     service.shutdown().await;
     assert_eq!(inbox(&im, "bob").await, ["pay 10"]);
-    // The device repeats by itself, under one number: what a handler does beside can tell.
+    // The device repeats by itself, under one number, by which a handler can recognise a repetition.
     let begun = std::mem::take(&mut *handler.begun.lock().unwrap());
     assert!(begun.len() > 1 && begun.iter().all(|one| *one == begun[0]), "{begun:?}");
     let _service = im.serve(handler.clone()).await.unwrap();
@@ -108,7 +108,7 @@ async fn what_no_backend_takes_may_be_sent_anew_and_waits_in_order(setup: Setup,
     let service = im.serve(accept).await.unwrap();
     alice.publish("bob", "one").await.unwrap();
     service.shutdown().await;
-    // A moment after one that was taken.
+    // Shortly after a publish that was accepted.
     let served_before = alice.publish("bob", "lost").await.unwrap_err();
     assert!(served_before.is_retryable(), "{served_before:?}");
 
@@ -170,12 +170,12 @@ async fn a_question_goes_behind_the_wish_for_a_connection(setup: Setup, via: Via
         let client = Client::open(config).unwrap();
         let ask = || client.history(Conversation::Inbox, HistoryRange::Newest, 1);
         assert_eq!(ask().await, Err(RequestError::NotConnected));
-        // The two go to the client by different ways.
+        // The publish and the connect reach the client on different channels.
         client.connect();
         ask().await.unwrap();
         client.disconnect();
         assert_eq!(ask().await, Err(RequestError::NotConnected));
-        // Kept on purpose: it goes with the next connection.
+        // A message that is kept on purpose: it is sent with the next connection.
         let local_id = client.send(id("bob"), Content::text("later")).await.unwrap().local_id();
         assert_eq!(client.unsettled_sends().await[0].local_id(), local_id);
         client.connect();

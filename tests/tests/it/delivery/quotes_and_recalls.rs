@@ -1,5 +1,5 @@
-//! Quotes and forwarded messages are looked up rather than trusted, and recalled messages appear in none. Devices
-//! publish regardless of their earlier clock and store.
+//! Quotes and forwarded messages are looked up rather than trusted, and recalled messages appear in none. A
+//! device can publish whatever its clock and store were before.
 
 use im_proto::{pb, pb::frame::Body, pb::publish_result::Outcome};
 use im_sdk::{
@@ -50,7 +50,7 @@ async fn quotes_say_what_was_said(setup: Setup, via: Via) {
     let mut bob = TimelineDevice::connect(&stack, "bob", "web/tab", 0, via).await;
     im.send(Message::to(user("bob")).from("alice").text("lunch at noon?")).await.unwrap();
     let asked = hears(&mut bob).await;
-    // As the SDK makes it, and with a lie in it.
+    // A quote as the SDK makes it, and a forged one.
     let mut lie = asked.quote();
     lie.from = Some(name("carol"));
     lie.excerpt = "I resign. Boss".into();
@@ -60,7 +60,7 @@ async fn quotes_say_what_was_said(setup: Setup, via: Via) {
         assert!(quote.verified && quote.seq == 0);
         assert_eq!((quote.from, &*quote.excerpt), (Some(name("alice")), "lunch at noon?"));
     }
-    // Of a message that there is not, or not in this conversation.
+    // Quotes of a message that does not exist, or is not in this conversation.
     let mut nowhere = lie.clone();
     nowhere.message_id = MessageId::from_u64(4711).unwrap();
     nowhere.verified = true;
@@ -88,7 +88,7 @@ async fn quotes_say_what_was_said(setup: Setup, via: Via) {
     });
     let Change { message_id, kind: ChangeKind::Edit(content), .. } = change.await else { panic!("an edit") };
     assert_eq!((message_id, content.quote.unwrap().from), (sent, Some(name("alice"))));
-    // In a channel, and of what was recalled.
+    // In a channel, and of a recalled message.
     let receipt = im.send(Message::to(channel("team")).from("alice").text("nonsense")).await.unwrap();
     let nonsense = hears(&mut bob).await;
     im.change(channel("team"), Change::recall(receipt.message_id)).await.unwrap();
@@ -151,7 +151,7 @@ async fn nothing_is_left_of_what_was_taken_back(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
     let im = stack.backend().await;
     let _service = serve(&im).await;
-    // So that a message has different places in the two inboxes.
+    // Gives a message different positions in the two inboxes.
     im.send(Message::to(user("bob")).text("hello, bob")).await.unwrap();
     let mut alice = TimelineDevice::connect(&stack, "alice", "web/tab", 0, via).await;
     let mut bob = TimelineDevice::connect(&stack, "bob", "web/tab", 0, via).await;
@@ -178,13 +178,13 @@ async fn nothing_is_left_of_what_was_taken_back(setup: Setup, via: Via) {
         assert_eq!(shown, ["(recalled by alice)", "hello (edited)", "oh!"], "{who}");
         let quote = new.timeline.messages().last().unwrap().content().unwrap().quote.clone().unwrap();
         assert!(quote.recalled && quote.excerpt.is_empty());
-        // Without the changes themselves it is the same.
+        // Without the change messages, the result is the same.
         let mut alone = im_sdk::timeline::Timeline::new(name(who));
         let said = messages.iter().filter(|message| message.content.as_change().is_none());
         said.for_each(|message| _ = alone.apply(message));
         assert_eq!(im_tests::timeline_device::shown(&alone), shown);
     }
-    // A device that was there all the time.
+    // A device that was connected all the time.
     bob.shows(&["(recalled by alice)", "hello (edited)", "oh!"]).await;
     let quote = bob.timeline.messages().last().unwrap().content().unwrap().quote.clone().unwrap();
     assert!(quote.recalled && quote.excerpt.is_empty());
@@ -237,7 +237,7 @@ async fn a_device_with_a_new_store_publishes_at_once(setup: Setup, via: Via) {
     assert!(matches!(publish_a_year_ahead(&mut raw).await, Outcome::Accepted(_)));
     assert_eq!(bob.text().await, "from the future");
     drop(raw);
-    // The same device with a store of its own each time.
+    // The same device, with a new store each time.
     for round in 0..3 {
         let text = format!("installed anew, {round}");
         let alice = stack.connect("alice", "web/raw", 0, via).await;

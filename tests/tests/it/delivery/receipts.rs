@@ -82,7 +82,7 @@ async fn all_devices_of_two_users_acknowledge(setup: Setup, via: Via) {
         let report = report.unwrap();
         assert_eq!((report.outcome, report.offline.len()), (AckOutcome::Acked, 0));
         assert_eq!(devices(&report, DeviceState::Acked), ["bob web/tab", "bob ios/phone", "carol web/tab"]);
-        // It is stored: who asks later does not wait.
+        // The acknowledgement is stored: a later wait returns at once.
         assert_eq!(im.wait_acked(&receipt, Duration::ZERO).await.unwrap().outcome, AckOutcome::Acked);
     }
 }
@@ -101,7 +101,7 @@ async fn a_device_that_never_acknowledges_is_named(setup: Setup, via: Via) {
     assert_eq!(devices(&report, DeviceState::Acked), ["bob web/tab"]);
     assert_eq!(devices(&report, DeviceState::Pushed), ["bob ios/phone"]);
     assert!(report.acked_by(&id("bob")) && report.offline.is_empty());
-    // Late is not never.
+    // A late acknowledgement still counts.
     phone.client().ack(&read);
     assert_eq!(im.wait_acked(&receipt, PATIENCE).await.unwrap().outcome, AckOutcome::Acked);
 }
@@ -120,7 +120,7 @@ async fn nobody_waits_for_who_is_offline(setup: Setup, via: Via) {
     while bob.text().await != "again" {}
     let mut raw = Raw::connect(&stack, 0, via).await;
     raw.log_in_with("carol", vec![cursor(0, 0)]).await;
-    // Carol comes while bob is waited for, and counts.
+    // Carol connects during the wait, and counts.
     let (report, ()) = tokio::join!(im.wait_acked(&receipt, PATIENCE), async {
         ack(&mut raw, 2, receipt.message_id.as_u64()).await;
         wait_until("carol's acknowledgement is stored", PATIENCE, async || {
@@ -213,7 +213,7 @@ async fn another_back_end_stores_the_acknowledgement(setup: Setup, via: Via) {
         let receipt = sender.send(Message::to(user("bob")).text("hi")).await.unwrap();
         let (report, ()) = tokio::join!(sender.wait_acked(&receipt, PATIENCE), take(&mut bob));
         assert_eq!(report.unwrap().outcome, AckOutcome::Acked);
-        // The other one has told it, to whoever listens.
+        // The other device has acknowledged it, which the listener reports.
         loop {
             let told = timeout(PATIENCE, news.next()).await.unwrap().unwrap();
             let BusEvent::Message(message) = told else { panic!("{told:?}") };
@@ -234,7 +234,7 @@ async fn a_lost_acknowledgement_comes_again(setup: Setup, via: Via) {
     let service = serve(&im).await;
     let mut bob = connect(&stack, "bob", "web/tab", 0, via).await;
     service.shutdown().await;
-    // Nobody is there to take it.
+    // No device is connected.
     let receipt = im.send(Message::to(user("bob")).text("hi")).await.unwrap();
     take(&mut bob).await;
     assert_eq!(im.wait_acked(&receipt, SHORT).await.unwrap().outcome, AckOutcome::TimedOut);
@@ -273,7 +273,7 @@ async fn handlers_hear_of_progress_once(setup: Setup, via: Via) {
         ids.push(receipt.message_id.as_u64());
     }
     let device: Device = "web/raw".parse().unwrap();
-    // Each several times, and what was told before; whichever back end takes it.
+    // Each acknowledgement several times, including earlier ones, at any back end.
     let mut before = 1_u64;
     for seq in [1, 3, 4, 5] {
         for again in [seq, before, seq, before] {
@@ -300,7 +300,7 @@ async fn lies_do_no_harm(setup: Setup, via: Via) {
     {
         ack(&mut mallory, seq, id).await;
     }
-    // No acknowledgement at all, and one of somebody else's log.
+    // A malformed acknowledgement, and one of another user's log.
     mallory.send(&b"\x04\x6a\x02\xff\xff"[..]).await;
     let others = vec![pb::Cursor { channel: "{".into(), seq: 1, id: 0 }; 100];
     mallory.send_frame(Body::Ack(pb::Ack { cursors: others })).await;
@@ -310,7 +310,7 @@ async fn lies_do_no_harm(setup: Setup, via: Via) {
     while entry(&mut mallory).await != (2, second) {}
     assert_eq!(im.wait_acked(&receipt, SHORT).await.unwrap().outcome, AckOutcome::TimedOut);
     assert!(stored(&stack, "mallory", 0).await.is_empty(), "nothing of it was believed");
-    // And nothing stands in the way of the truth.
+    // A true acknowledgement is still accepted.
     ack(&mut mallory, 2, second).await;
     assert_eq!(im.wait_acked(&receipt, PATIENCE).await.unwrap().outcome, AckOutcome::Acked);
 }
@@ -319,7 +319,7 @@ async fn a_branch_that_was_lost_is_not_acknowledged(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
     let im = stack.backend().await;
     let _service = serve(&im).await;
-    // What is left of a log that had nine entries, when a failover took them all.
+    // What remains of a log with nine entries after a failover lost them all.
     let (bob, device) = (id("bob"), "web/raw".parse::<Device>().unwrap());
     let lost = DeviceAck::new(bob.clone(), device, LogId::Inbox(bob), 9);
     stack.cluster().log().note_acks(std::slice::from_ref(&lost)).await.unwrap();
@@ -337,7 +337,7 @@ async fn a_branch_that_was_lost_is_not_acknowledged(setup: Setup, via: Via) {
             Heard::Closed(code) => panic!("closed: {code}"),
         }
     }
-    // From here on the log may grow beyond the old branch.
+    // From now on the log may grow beyond the old branch.
     assert!(stored(&stack, "bob", 1).await.is_empty());
     ack(&mut raw, 1, receipt.message_id.as_u64()).await;
     assert_eq!(im.wait_acked(&receipt, PATIENCE).await.unwrap().outcome, AckOutcome::Acked);

@@ -68,13 +68,13 @@ async fn a_publish_that_is_repeated_while_it_waits_has_one_result(setup: Setup, 
         raw.send_frame(publish(1)).await;
     }
     wait_until("the publish is handled", PATIENCE, async || handled.load(Ordering::Relaxed) > 0).await;
-    // As a client does with a timer of its own.
+    // As by a client with a timer of its own.
     raw.send_frame(publish(1)).await;
     assert_eq!(until_pong(&mut raw, 1).await, []);
     answering.add_permits(100);
     let first = result(&mut raw).await;
     assert_eq!(first.number, 1);
-    // From here on it is one that is repeated as after a reconnect.
+    // From here on it counts as a repetition after a reconnect.
     raw.send_frame(publish(1)).await;
     assert_eq!(result(&mut raw).await, first);
     assert_eq!(until_pong(&mut raw, 2).await, [], "no result comes twice");
@@ -95,10 +95,10 @@ async fn a_repetition_may_add_an_origin(setup: Setup, via: Via) {
     raw.send_frame(Body::Publish(before)).await;
     let first = result(&mut raw).await;
     assert!(matches!(first.outcome, Some(pb::publish_result::Outcome::Accepted(_))), "{first:?}");
-    // The same publish, as a later version of the software sends it.
+    // The same publish as a later version of the software would send it.
     raw.send_frame(Body::Publish(after.clone())).await;
     assert_eq!(result(&mut raw).await, first);
-    // Anything else makes it another one.
+    // Any other difference makes it another publish.
     let other = pb::Publish {
         content: Some(pb::Content { silent: true, ..after.content.clone().unwrap() }),
         ..after

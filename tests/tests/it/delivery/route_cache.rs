@@ -96,7 +96,7 @@ async fn routes_that_do_not_change_are_read_once() {
         assert_eq!(heard(&back_end, &nobody).await, None, "that nobody is there is kept, too");
     }
     let reads = reads(&redis).await;
-    // One more for who came while the connection was being made.
+    // One more for a device that connected while the connection was being made.
     assert!((2..=4).contains(&reads), "{reads} reads");
     assert!(server.routes().release(&bob, &device(), &route(7)).await.unwrap());
     assert!(try_append(&back_end, &bob).await);

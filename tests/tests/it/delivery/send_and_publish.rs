@@ -57,7 +57,7 @@ fn set<const N: usize>(items: [&str; N]) -> BTreeSet<String> {
     items.map(String::from).into()
 }
 
-/// Accepts everything and counts.
+/// Serves, accepts everything and counts.
 async fn relay(im: &Im, handled: &Arc<AtomicUsize>) -> Service {
     let handled = Arc::clone(handled);
     let handler = move |incoming: Incoming| {
@@ -128,7 +128,7 @@ async fn custom_content_arrives_unchanged(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
     let im = stack.backend().await;
     let mut bob = stack.connect("bob", "web/tab", 0, via).await;
-    // Larger than any buffer on the way, and every byte value.
+    // Larger than any buffer on the way, with every byte value.
     let data: Vec<u8> = (0..60_000_u32).map(|index| index as u8).collect();
     let content = Content::custom("order.paid", data);
     im.send(Message::to(user("bob")).content(content.clone())).await.unwrap();
@@ -193,7 +193,7 @@ async fn a_handler_refuses_changes_and_answers(setup: Setup, via: Via) {
     let message = alice.message().await;
     assert_eq!(message.content.as_text(), Some("[hi]"));
     assert_eq!((Some(message.id), message.from), (changed.message_id, Some(id("bob"))));
-    // A handler that panics takes nobody with it.
+    // A panic of a handler does not affect others.
     assert!(bob.publish("alice", "panic").await.is_err());
     assert!(bob.publish("alice", "again").await.is_ok());
 }
@@ -203,7 +203,7 @@ async fn a_publish_waits_for_a_back_end(setup: Setup, via: Via) {
     let im = stack.backend().await;
     let mut alice = stack.connect("alice", "web/tab", 0, via).await;
     let bob = stack.connect("bob", "web/tab", 0, via).await;
-    // Nobody serves. The device is told so at once and tries again by itself.
+    // No back end serves. The device is told so at once and retries by itself.
     let publish = bob.publish("alice", "is anybody there?");
     tokio::pin!(publish);
     let early = tokio::time::timeout(std::time::Duration::from_millis(300), &mut publish).await;
@@ -317,15 +317,15 @@ async fn what_cannot_be_sent_is_refused_for_good(setup: Setup, via: Via) {
     let im = stack.backend().await;
     let _service = relay(&im, &Arc::default()).await;
     let bob = stack.connect("bob", "web/tab", 0, via).await;
-    // Fits into a publish, and with its sender's name not into a push.
+    // Fits into a publish, but not into a push with the sender's name.
     let refused = bob.publish("alice", &"x".repeat(65_480)).await.unwrap_err();
     assert!(matches!(refused, PublishError::TooLarge { limit: MAX_CONTENT_BYTES, .. }), "{refused:?}");
     assert_eq!(bob.publish("alice", "").await, Err(PublishError::NoContent));
-    // What the device takes, whatever the names beside it.
+    // The limit of the device leaves room for the longest names.
     let name = "n".repeat(64);
     bob.publish(&name, &"x".repeat(MAX_TEXT_BYTES)).await.unwrap();
     bob.publish("alice", "short").await.unwrap();
-    // A device that does not look at that itself.
+    // A device that does not check the size itself.
     let mut raw = Raw::connect(&stack, 0, via).await;
     raw.log_in("mallory").await;
     for (number, text) in (1..).zip([String::new(), "x".repeat(65_480)]) {
@@ -351,7 +351,7 @@ async fn an_answer_that_no_device_takes_harms_nobody_else(setup: Setup, via: Via
     let _service = im.serve(handler).await.unwrap();
     let bob = stack.connect("bob", "web/tab", 0, via).await;
     let (greedy, modest) = tokio::join!(bob.publish("greedy", "hi"), bob.publish("modest", "hi"));
-    // What it was the answer to has been done.
+    // The publish whose answer was too large has been carried out.
     assert!(matches!(greedy, Err(PublishError::Unconfirmed { .. })), "{greedy:?}");
     assert_eq!(modest.unwrap().answer.len(), 1);
 }
@@ -378,7 +378,7 @@ async fn a_device_finds_its_own_messages_by_their_local_ids(setup: Setup, via: V
     let sent = phone.client().send(id("bob"), "hi").await.unwrap();
     let local_id = Some(sent.local_id());
     sent.outcome().await.unwrap();
-    // The phone ends without a word, and has acknowledged nothing: it is told again.
+    // The phone ends without a disconnect and without an acknowledgement: it receives the message again.
     assert_eq!(phone.message().await.local_id, local_id);
     drop(phone);
     let mut phone = open();

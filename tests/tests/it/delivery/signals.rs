@@ -38,7 +38,7 @@ fn signals(events: &[Event]) -> Vec<Signal> {
 async fn typing_reaches_all_devices(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 2).await;
     let im = stack.backend().await;
-    // The default of a closure passes on what those are signalled who have written to the sender.
+    // The default handler of a closure passes on signals to users who have written to the sender.
     let _service = im_tests::channels::serve(&im).await;
     let mut phone = device(&stack, "alice", "ios/phone", 0, via).await;
     let mut tab = device(&stack, "alice", "web/tab", 1, via).await;
@@ -50,7 +50,7 @@ async fn typing_reaches_all_devices(setup: Setup, via: Via) {
         assert_eq!((heard.from, heard.device.to_string().as_str()), (user("bob"), "web/tab"));
         assert_eq!((heard.channel, heard.signal), (None, Signal::Typing { stopped: false }));
     }
-    // To one of them alone, and to the own other devices.
+    // To one of the devices alone, and to the sender's other devices.
     let custom = Signal::custom("cursor.moved", "12");
     let phones: Device = "ios/phone".parse().unwrap();
     assert!(bob.client().signal_device(user("alice"), phones, custom.clone()).await);
@@ -113,7 +113,7 @@ async fn a_call_rings_everywhere_and_is_answered_once(setup: Setup, via: Via) {
         }
         caller.client().signal(user("bob"), step(CallStep::Offer, "sdp")).await;
         let (offer, _) = (signal(&mut phone).await, signal(&mut tab).await);
-        // From here on the two devices talk to each other alone.
+        // From here on the two devices signal each other alone.
         phone.client().signal_device(user("alice"), offer.device, step(last, "sdp")).await;
         let answer = signal(&mut caller).await;
         assert_eq!((&answer.from, &answer.signal), (&user("bob"), &step(last, "sdp")));
@@ -156,7 +156,7 @@ async fn a_call_that_is_not_taken_stops_ringing_everywhere(setup: Setup, via: Vi
             assert_eq!(heard.signal, signal_of_step);
         }
     }
-    // One of them says so too late; the caller's device knows that the call is over.
+    // One of them answers too late; the caller's device knows that the call is over.
     called[1]
         .client()
         .signal_device(user("alice"), "ios/phone".parse().unwrap(), Signal::call("c-1", CallStep::Answer, ""))
@@ -180,7 +180,7 @@ async fn nobody_signals_where_they_may_not(setup: Setup, via: Via) {
     mallory.client().signal(user("hidden"), Signal::typing()).await;
     mallory.client().signal(group("team"), Signal::typing()).await;
     mallory.client().signal(group("lobby"), Signal::typing()).await;
-    // This one is the back end's to say.
+    // Only the back end may send this step.
     mallory.client().signal(user("alice"), Signal::call("c", CallStep::AnsweredElsewhere, "")).await;
     let mut raw = Raw::connect(&stack, 0, via).await;
     raw.log_in("nonsense").await;
@@ -201,7 +201,7 @@ async fn nobody_signals_where_they_may_not(setup: Setup, via: Via) {
     for signal in wrong {
         raw.send_frame(Body::Signal(signal)).await;
     }
-    // Behind all of these: what may be signalled arrives.
+    // A permitted signal after all of these arrives.
     raw.send_frame(typing_to("alice")).await;
     let heard = signal(&mut alice).await;
     assert_eq!(heard.from, user("nonsense"), "{heard:?}");
@@ -226,7 +226,7 @@ async fn a_flood_is_cut(setup: Setup, via: Via) {
     for _ in 0..SENT {
         flood.send_frame(typing_to("alice")).await;
     }
-    // The connection goes on, and so does everybody else's.
+    // The connection stays open, and so do all others.
     flood.send_frame(Body::Ping(pb::Ping { echo: 7 })).await;
     until_pong(&mut flood).await;
     let bob = device(&stack, "bob", "web/tab", 0, via).await;

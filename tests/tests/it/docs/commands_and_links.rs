@@ -1,4 +1,4 @@
-//! Commands in the documents name crates, programs, options and files that exist, and links lead somewhere.
+//! Commands in the documents name crates, programs, options and files that exist, and no link is broken.
 
 use std::{
     collections::BTreeSet,
@@ -216,7 +216,7 @@ fn check_program(program: &str, variables: &[String], arguments: &[String]) {
     }
 }
 
-/// Returns the variables that a program reads beside those of its options.
+/// Returns the variables that a program reads, except those of its options.
 fn variables_of(program: &str) -> String {
     if program != "im-server" {
         return String::new();

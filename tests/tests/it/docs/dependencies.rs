@@ -54,7 +54,8 @@ fn the_protocol_does_no_io() {
     check("im-proto", "", &["prost"], &["tokio", "rustls"]);
 }
 
-/// Applications choose their own HTTP framework, as `examples/axum` does; none comes with the SDK, the server or the bindings.
+/// Tests that no HTTP framework comes with the SDK, the server or the bindings. Applications choose their own, as
+/// `examples/axum` does.
 #[test]
 fn no_http_stack_comes_with_the_sdk() {
     let stacks = ["hyper", "h2", "axum", "actix-http", "reqwest", "ureq", "tower", "tower-http"];
@@ -90,7 +91,7 @@ fn named(manifest: &str, section: &str) -> Vec<Named> {
     for line in manifest.lines().map(str::trim) {
         if line.starts_with('[') {
             inside = line.contains(section);
-            // A table of its own, such as `[dependencies.name]`.
+            // A table for a single dependency, such as `[dependencies.name]`.
             if let Some((_, name)) = line.trim_end_matches(']').split_once("dependencies.") {
                 found.push(Named { name: name.to_owned(), line: line.to_owned() });
             }

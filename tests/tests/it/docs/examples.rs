@@ -40,7 +40,7 @@ impl Program {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();
-        // It ends with the program's output.
+        // The thread ends with the program's output.
         thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
         Self { input: child.stdin.take(), child, lines, seen: Vec::new() }
     }
@@ -86,7 +86,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It may have ended.
+        // It may have exited by itself.
         _ = self.child.kill();
         _ = self.child.wait();
     }
@@ -156,7 +156,7 @@ async fn the_back_end_works_in_a_deployment() {
     assert!(matches!(refused, PublishError::Refused { .. }), "{refused:?}");
     assert!(refused.to_string().ends_with("no spam, please"), "{refused}");
 
-    // And it sends by itself.
+    // The back end also sends by itself.
     backend.say("alice hello");
     assert_eq!(backend.hear("pushed to "), "1 devices, offline: []");
     while alice.text().await != "hello" {}
@@ -165,7 +165,7 @@ async fn the_back_end_works_in_a_deployment() {
     backend.say("al{ice hello");
     assert!(backend.hear("not sent: ").contains("al{ice"));
 
-    // The chat with a token of this back end.
+    // The chat, with a token of this back end.
     let data = tempfile::tempdir().unwrap();
     let mut chat = Command::new(binary("cli-chat"));
     chat.args(["alice", "--server", websocket, "--data"]).arg(data.path()).env("CHAT_TOKEN", &tokens[0]);

@@ -1,4 +1,4 @@
-//! The parts of each crate use one another in one direction.
+//! The parts of each crate depend on one another in one direction only.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,8 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The parts of a module, which are its submodules, each of which may use itself and those of lower layers. The part
-/// `mod` is what the module's own file declares.
+/// The submodules of a module, in layers. Each may use itself and those of lower layers. The part `mod` stands for
+/// what the module's own file declares.
 type Layers<'a> = &'a [&'a [&'a str]];
 
 const SERVER: Layers<'_> = &[
@@ -23,7 +23,7 @@ const SERVER: Layers<'_> = &[
     &["lifecycle", "logging"],
 ];
 
-/// The client is no higher than what it must not use: it needs the model alone.
+/// The client is on no higher layer than the parts that it must not use: it needs the model alone.
 const SDK: Layers<'_> =
     &[&["guide"], &["backend"], &["cluster"], &["client", "token", "log_throttle"], &["model"]];
 
@@ -129,9 +129,9 @@ fn check(src: &str, module: &[&str], layers: Layers<'_>) {
 
 #[derive(Default)]
 struct Uses {
-    /// All uses of one part by another.
+    /// Number of all uses of one part by another.
     count: usize,
-    /// Those against the order.
+    /// Uses that violate the order.
     wrong: Vec<String>,
 }
 
@@ -274,7 +274,7 @@ impl Source {
         let is_module = self.files.contains_key(&join(module, part));
         match (is_module, module) {
             (true, _) => Some(part.to_owned()),
-            // What the root declares besides modules; or another crate.
+            // An item that the root declares itself, or another crate.
             (false, []) => None,
             (false, _) => Some("mod".to_owned()),
         }

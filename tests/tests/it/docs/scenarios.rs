@@ -1,4 +1,4 @@
-//! The scenarios that every language runs, in Rust.
+//! Runs the scenarios of all languages with the Rust driver.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! PROTOCOL.md tells devices how long a server waits.
+//! The waiting times of a server that PROTOCOL.md documents for devices.
 
 use std::time::Duration;
 

@@ -203,8 +203,8 @@ async fn messages_are_as_they_are_now(setup: Setup, via: Via) {
     let reaction = ChangeKind::Reaction { emoji: "🎉".to_owned(), removed: false };
     bob.change(&helo, reaction).await.unwrap();
     bob.change(&deleted, ChangeKind::DeleteForMe).await.unwrap();
-    // Each page alone is right, although the changes stand behind all of them; a device of the same user has no other
-    // news.
+    // Each page is complete by itself although the changes are behind all of them: the other device receives nothing
+    // but these pages.
     let tablet = TimelineDevice::connect(&stack, "bob", "ios/tablet", 0, via).await;
     let mut pages = Vec::new();
     let mut range = HistoryRange::After(0);
@@ -218,7 +218,7 @@ async fn messages_are_as_they_are_now(setup: Setup, via: Via) {
     let page = alice.device.client().history(team(), HistoryRange::Newest, 10).await.unwrap();
     let of_alice = shown(&page.timeline(alice.me.clone()));
     assert_eq!(of_alice, ["hello (edited) 🎉bob", "(recalled by alice)", "not for me", "last"]);
-    // The log itself has what was done as well.
+    // The raw log also contains the changes.
     let page = alice.device.client().raw_history(team(), HistoryRange::Newest, 10).await.unwrap();
     let changes = page.messages.iter().filter(|message| message.content.as_change().is_some());
     assert_eq!((page.messages.len(), changes.count()), (7, 3));
@@ -238,13 +238,13 @@ async fn a_reset_is_filled_without_doubling(setup: Setup, via: Via) {
             _ => None,
         })
         .await;
-    // What is pushed behind the reset comes by itself: the last moments, and what is sent meanwhile.
+    // Entries after the reset are pushed: those of the last moments, and those sent meanwhile.
     send(&im, "alice", "bob", "message 6").await;
     let mut pushed = Vec::new();
     while pushed.last().is_none_or(|last| last != "message 6") {
         pushed.push(bob.text().await);
     }
-    // All else is before it, each message once.
+    // All other messages are before it, each once.
     let mut page = bob.client().fill(&reset, 2).await.unwrap();
     let mut shown = texts(&page).into_iter().map(str::to_owned).collect::<Vec<_>>();
     while let Some(next) = page.next {
@@ -266,7 +266,7 @@ async fn pages_fit_into_frames(setup: Setup, via: Via) {
     let im = stack.backend().await;
     let _service = serve(&im).await;
     let bob = stack.connect("bob", "web/tab", 0, via).await;
-    // The largest that is taken, to the byte.
+    // The largest text that is accepted, to the byte.
     let mut size = 64 * 1024;
     while im.send(Message::to(user("bob")).text("x".repeat(size))).await.is_err() {
         size -= 1;
@@ -290,7 +290,7 @@ async fn nobody_answers(setup: Setup, via: Via) {
     raw.log_in("bob").await;
     raw.send_frame(request(7)).await;
     assert_eq!(refused(&mut raw).await, (7, pb::RefusalKind::Unavailable, 1000), "at once");
-    // A client asks until its time is up, or until there is somebody.
+    // A client keeps asking until its time is up or a back end serves.
     let alice = stack.connect("alice", "web/tab", 0, via).await;
     let asking = alice.client().history(Conversation::Inbox, HistoryRange::Newest, 1);
     let serving = async {
@@ -304,7 +304,7 @@ async fn nobody_answers(setup: Setup, via: Via) {
 
 async fn only_so_many_requests_at_once(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
-    // A back end that takes requests and never answers.
+    // A back end that accepts requests and never answers.
     let (bus, names) = (stack.cluster().bus(), stack.cluster().names());
     let mut taken = bus.queue_subscribe(names.upstream_request(), names.backends()).await.unwrap();
     bus.flush().await.unwrap();
@@ -313,7 +313,7 @@ async fn only_so_many_requests_at_once(setup: Setup, via: Via) {
     let max = MAX_INFLIGHT_REQUESTS as u64;
     for number in 0..max {
         raw.send_frame(request(number)).await;
-        // The same again is no other one.
+        // The same request again does not count as another one.
         raw.send_frame(request(number)).await;
     }
     for _ in 0..max {
@@ -321,13 +321,13 @@ async fn only_so_many_requests_at_once(setup: Setup, via: Via) {
     }
     raw.send_frame(request(max)).await;
     assert_eq!(refused(&mut raw).await, (max, pb::RefusalKind::TooMany, 1000));
-    // Another device is not concerned.
+    // Another device is not affected.
     let mut other = Raw::connect(&stack, 0, via).await;
     other.log_in("alice").await;
     other.send_frame(request(1)).await;
     tokio::time::timeout(PATIENCE, taken.next()).await.unwrap().unwrap();
     assert!(taken.try_next().is_none(), "nothing is asked twice");
-    // In the end the device is told.
+    // In the end the device receives a refusal.
     let (_, kind, _) = refused(&mut raw).await;
     assert_eq!(kind, pb::RefusalKind::Unavailable);
 }

@@ -80,7 +80,7 @@ async fn a_device_finds_what_its_user_may_see(setup: Setup, via: Via) {
     let other = Search::new("lunch").within(Conversation::Channel("other".parse().unwrap()));
     let refused = bob.client().search(other, 0).await.unwrap_err();
     assert!(matches!(refused, RequestError::Refused { kind: RefusalKind::Rule, .. }), "{refused}");
-    // Whoever leaves a channel finds nothing of it any more.
+    // After leaving a channel, a user finds none of its messages.
     deployment.im.channel("team").remove_members(["bob"]).await.unwrap();
     assert_eq!(alone(Search::new("lunch")).await, 2);
     // The back end sees the same.
@@ -100,7 +100,7 @@ async fn a_search_goes_on_where_a_page_ended(setup: Setup, via: Via) {
         }
         expected.insert(0, text);
     }
-    // Few of them fit into a frame.
+    // Only a few of these messages fit into a frame.
     for number in 25..30 {
         say(&deployment, "alice", "bob", format!("word {number} {}", "x".repeat(30_000))).await;
         expected.insert(0, format!("word {number}"));
@@ -171,7 +171,7 @@ async fn what_cannot_be_searched_is_refused(setup: Setup, via: Via) {
     for injected in ["' OR '1'='1", "\") OR (\"x", "'; DROP TABLE im_messages; --", "a:* | b", "NEAR(a b)"] {
         assert_eq!(find(&bob, Search::new(injected)).await.messages, []);
     }
-    // A place that is not the user's own is no way to what others have.
+    // A search position in a foreign channel gives no access to it.
     say(&deployment, "alice", "carol", "secret").await;
     deployment.archived().await;
     let message_id = MessageId::from_u64(u64::MAX >> 1).unwrap();
@@ -181,7 +181,7 @@ async fn what_cannot_be_searched_is_refused(setup: Setup, via: Via) {
 
 async fn history_by_message_time_and_kind(setup: Setup, via: Via) {
     let deployment = ArchivingStack::start_with_sqlite(setup).await;
-    // More than the log keeps, so that a part is in the store alone.
+    // More messages than the log keeps, so that some are in the store alone.
     let mut ids = Vec::new();
     for number in 0..150 {
         let content = match number % 10 {
@@ -267,7 +267,7 @@ async fn what_is_too_old_is_deleted_and_the_rest_exported(setup: Setup, via: Via
     assert!(logs.iter().all(|(log, _)| log.to_string() != "c:room:1"), "{logs:?}");
 }
 
-/// Punctuation alone is not in the index; a search for it finds the messages that contain it all the same.
+/// Punctuation alone is not in the index, but a search for it finds the messages that contain it.
 async fn signs_mean_themselves(setup: Setup, via: Via) {
     let deployment = ArchivingStack::start_with_sqlite(setup).await;
     let said = [
@@ -316,7 +316,7 @@ async fn an_export_goes_on_while_messages_are_deleted(setup: Setup, via: Via) {
     for number in 0..OLD {
         ids.push(say(&deployment, "alice", "bob", number.to_string()).await);
     }
-    // What is said from here on is kept, and so is what the log has.
+    // Messages from now on are kept, and so are those in the log.
     wait_until("a later time", PATIENCE, async || now_ms() > ids[OLD - 1].unix_ms() + 5).await;
     let young = std::time::Instant::now();
     let began = now_ms();
@@ -348,7 +348,7 @@ async fn an_export_goes_on_while_messages_are_deleted(setup: Setup, via: Via) {
     assert!(seqs.is_sorted_by(|a, b| a < b), "in their order, each once");
     let kept: Vec<u64> = (OLD as u64 + 1..=OLD as u64 + 300).collect();
     assert!(seqs.ends_with(&kept), "all that was not to be deleted");
-    // What is left is what a device sees.
+    // Devices see what is left.
     for name in ["web/tab", "ios/phone"] {
         let client = deployment.stack.connect("bob", name, 0, via).await;
         let page = client.client().history(Conversation::Inbox, HistoryRange::After(0), 50).await.unwrap();

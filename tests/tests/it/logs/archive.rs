@@ -1,4 +1,4 @@
-//! Archived messages are stored exactly once, whichever process ends in between.
+//! Archived messages are stored exactly once, whichever process is killed in between.
 
 use std::{
     collections::BTreeSet,
@@ -23,7 +23,7 @@ use tokio::{runtime::Runtime, task::JoinSet, time::Instant};
 
 fn config(redis: &RedisServer, nats: &NatsServer) -> ClusterConfig {
     let mut config = ClusterConfig::new([redis.address()], [nats.address()]);
-    // Soon, so that what a killed archiver had comes again while the test waits.
+    // A short time, so that messages of a killed archiver are redelivered during the test.
     let redeliver_after = Duration::from_secs(1);
     config.archive =
         Some(ArchiveConfig { max_bytes: 64 * 1024 * 1024, redeliver_after, ..ArchiveConfig::default() });
@@ -85,7 +85,7 @@ async fn no_ok_without_jetstream() {
     let error = im.send(keyed()).await.unwrap_err();
     assert!(matches!(error, SendError::NotArchived { .. }), "{error}");
     assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
-    // A message that is not to be archived does not need JetStream.
+    // A message that is not archived does not need JetStream.
     im.send(message("logged").durability(Durability::Logged)).await.unwrap();
     nats.restart().await;
     let mut receipt = None;
@@ -216,8 +216,8 @@ async fn an_embedded_archive_survives_its_process() {
     assert_eq!(stored(&*store, "bob").await, [id]);
 }
 
-/// Texts without repetition, whose index is as large as possible: more of them than a database writes within its time
-/// limit.
+/// Texts without repetition, which make the index as large as possible: more of them than a database writes within
+/// its time limit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn long_texts_behind_an_outage_are_archived_in_the_end() {
     const TEXTS: usize = 300;
@@ -225,7 +225,7 @@ async fn long_texts_behind_an_outage_are_archived_in_the_end() {
     for url in [postgres.url(), format!("sqlite:{}", folder.path().join("messages.db").display())] {
         let store = Arc::new(SqlMessageStore::connect(&url).await.unwrap());
         let im = Im::with_cluster(Cluster::embedded()).await.unwrap();
-        // What waits for the database when it is back.
+        // The messages that wait for the database.
         for _ in 0..TEXTS {
             let letters = (0..20_000).map(|_| rand::random_range('\u{4e00}'..'\u{9fa0}'));
             im.send(message(&letters.collect::<String>())).await.unwrap();

@@ -99,7 +99,7 @@ async fn what_was_missed_comes_after_the_cursor(setup: Setup, via: Via) {
     for (known, id) in [(0, 0), (1, ids[0]), (2, ids[1]), (3, ids[2])] {
         let mut again = log_in(&stack, "bob", vec![cursor(known, id)], via).await;
         assert_eq!(sync(&mut again).await, (vec![], texts(known + 1..=3), 3));
-        // Asked for in the middle of a connection.
+        // A sync during a connection.
         again.send_frame(Body::Sync(pb::Sync { cursors: vec![cursor(0, 0)] })).await;
         assert_eq!(sync(&mut again).await, (vec![], texts(1..=3), 3));
     }
@@ -112,7 +112,7 @@ async fn a_cursor_that_leads_nowhere_is_reset(setup: Setup, via: Via) {
     for seq in 1..=3 {
         text_to(&im, "bob", &format!("message {seq}")).await;
     }
-    // Beyond the end, and at an entry with another id: the log was rolled back.
+    // Cursors beyond the end, and at an entry with another id: the log was rolled back.
     for wrong in [cursor(9, 4711), cursor(2, 4711)] {
         let mut bob = log_in(&stack, "bob", vec![wrong], via).await;
         assert_eq!(sync(&mut bob).await, (vec![(ResetReason::Forked, 0)], texts(1..=3), 3));
@@ -179,7 +179,7 @@ async fn a_publish_under_one_number_has_one_effect(setup: Setup, via: Via) {
     let first = publish(&mut alice, 7, "message 1").await;
     let Outcome::Accepted(accepted) = &first else { panic!("{first:?}") };
     assert_ne!(accepted.message_id, 0);
-    // Again and again, whichever back end answers, also over a new connection.
+    // Repeatedly, at any back end, and over a new connection.
     for _ in 0..5 {
         assert_eq!(publish(&mut alice, 7, "message 1").await, first);
     }
@@ -244,7 +244,7 @@ async fn a_hole_on_the_bus_is_hinted(setup: Setup, via: Via) {
     say(2).await;
     bob.send_frame(Body::Ping(pb::Ping { echo: 1 })).await;
     assert_eq!(bob.heard().await, Heard::Frame(Body::Pong(pb::Pong { echo: 1 })), "nothing is missing");
-    // The third is lost on the way.
+    // The third message is lost on the way.
     say(4).await;
     assert!(matches!(bob.heard().await, Heard::Frame(Body::SyncHint(hint)) if hint.within_ms > 0));
 }
@@ -257,7 +257,7 @@ async fn a_client_that_was_away_misses_nothing(setup: Setup, via: Via) {
     let mut bob = stack.connect("bob", "web/tab", 0, via).await;
     bob.next("the inbox has begun", |event| matches!(event, Event::Reset { .. }).then_some(())).await;
     for seq in 1..=COUNT {
-        // Away and back again and again, while messages go on.
+        // Disconnects and reconnects repeatedly while messages arrive.
         match seq % 20 {
             5 => bob.client().disconnect(),
             15 => bob.client().connect(),
@@ -273,15 +273,15 @@ async fn a_client_that_was_away_misses_nothing(setup: Setup, via: Via) {
 async fn a_new_device_gets_what_is_sent_to_it_at_once(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
     let im = stack.backend().await;
-    // The message is in the log before anybody answers the new device's sync.
+    // The message is in the log before any back end answers the new device's sync.
     let mut bob = stack.connect("bob", "web/tab", 0, via).await;
     text_to(&im, "bob", "welcome").await;
     let _service = serve(&im).await;
     assert_eq!(bob.text().await, "welcome");
 }
 
-/// Bytes that await an offline device in each of its logs: together many times what a server and the kernel buffer for
-/// it.
+/// Number of bytes that await an offline device in each of its logs: together many times what a server and the kernel
+/// buffer for it.
 const MISSED: u64 = 400;
 const MISSED_BYTES: usize = 16 * 1024;
 
@@ -311,7 +311,7 @@ async fn a_device_that_reads_all_the_time_is_never_too_slow(setup: Setup, via: V
         match bob.heard().await {
             Heard::Frame(Body::Push(push)) => {
                 let position = position.get_mut(&push.channel).unwrap();
-                // What is sent meanwhile comes at once, and once more in its turn.
+                // A message that is sent meanwhile arrives at once, and again in its turn.
                 if push.seq != *position + 1 {
                     assert_eq!(push.seq, MISSED + 1, "a gap behind {position}");
                     continue;

@@ -31,11 +31,11 @@ async fn publish(client: &TestClient, number: usize, done: &AtomicBool) -> (u32,
 }
 
 async fn a_rolling_deploy_makes_nobody_wait(setup: Setup, via: Via) {
-    // Of each, half as many publishes at once as may be: more would wait for each other in a debug build.
+    // Half as many publishes per device as may be in flight: more would wait for each other in a debug build.
     const DEVICES: usize = 10;
     const EACH: usize = 30;
     let stack = Stack::start(setup, 1).await;
-    // Devices that publish all the time would soon wait for their budgets alone.
+    // With budgets, devices that publish all the time would soon wait for those alone.
     let backend = || {
         let settings = Im::builder().user_budgets(UserBudgets::unlimited());
         stack.backend_with(settings)

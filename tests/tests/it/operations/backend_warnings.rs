@@ -34,7 +34,7 @@ async fn a_backend_without_a_server_says_so_and_when_there_is_one() {
     im.shutdown().await;
 }
 
-/// Serves under this name.
+/// Serves under a service name.
 async fn serve(cluster: &Cluster, builder: ImBuilder) -> (Im, Service) {
     let im = builder.start(cluster.clone()).await.unwrap();
     let service = im.serve(|incoming: Incoming| async move { Ok(incoming.accept()) }).await.unwrap();
@@ -59,7 +59,7 @@ async fn a_foreign_backend_that_answers_is_told_and_one_of_the_same_name_is_not(
     }
 }
 
-/// Takes its time until it is told to end.
+/// Waits in the handler until the test ends.
 struct Slow(watch::Receiver<bool>);
 
 impl Handler for Slow {

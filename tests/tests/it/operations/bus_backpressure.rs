@@ -120,7 +120,7 @@ async fn who_is_half_way_in_is_told_that_the_server_stops() {
     let mut first = Raw::quic(&endpoint, &certificate).await.unwrap();
     let first_number = first.log_in("bob").await.connection;
     stuck.store(true, Ordering::Relaxed);
-    // It takes the other one's place, and waits for the bus to tell it so.
+    // It displaces the other connection, and waits for the bus to report that.
     let mut second = Raw::quic(&endpoint, &certificate).await.unwrap();
     second.hello(token("bob")).await;
     let bob = ["bob".parse().unwrap()];

@@ -1,4 +1,5 @@
-//! `im-server` as operators run it: `--dev`, `--config FILE`, variables, signals, and refusals to start.
+//! `im-server` as operators run it: `--dev`, `--config FILE`, environment variables, signals, and refusals to
+//! start.
 
 use std::{ffi::OsString, os::unix::ffi::OsStringExt as _, path::Path, sync::Arc, time::Duration};
 
@@ -65,7 +66,7 @@ async fn dev_relays_between_those_whose_tokens_it_prints() {
     assert!(matches!(&endpoints[..], [quic, ws] if quic.starts_with("quic://") && ws.starts_with("ws://")));
     let trust = Trust::sha256_hex(&told("certificate-sha256 ")[0]).unwrap();
     relay(&endpoints, &trust, &told("token alice ")[0], &told("token bob ")[0]).await;
-    // It has no configuration, and says so.
+    // With `--dev` it reads no configuration, and says so.
     let passed_over: Vec<_> = output.lines().filter(|line| line.contains("variable ignored")).collect();
     assert!(matches!(passed_over[..], [one] if one.contains("IM_SERVER_NAME")), "{output}");
     ends_well(program).await;
@@ -111,7 +112,7 @@ async fn the_example_and_a_secret_are_a_deployment() {
     let file = write(directory.path(), &adapted(&redis, &nats, &certificate));
     let variables = [
         ("IM_AUTH_HS256_SECRET", SECRET),
-        // What Kubernetes says of a service named im-server.
+        // The variables that Kubernetes sets for a service named im-server.
         ("IM_SERVER_SERVICE_HOST", "10.96.0.1"),
         ("IM_SERVER_PORT", "tcp://10.96.0.1:7800"),
         ("IM_SERVER_PORT_7800_TCP_ADDR", "10.96.0.1"),
@@ -130,7 +131,7 @@ async fn the_example_and_a_secret_are_a_deployment() {
     let (alice, bob) = (backend.printed("token for alice: ").await, backend.printed("token for bob: ").await);
     backend.printed("type a user").await;
     relay(&endpoints, &certificate.trust(), &alice, &bob).await;
-    // Whatever is logged, this is not.
+    // Secrets are never logged, at any level.
     let output = server.output();
     for secret in [SECRET, PASSWORD, &*alice, &*bob] {
         assert!(!output.contains(secret), "{secret}");
@@ -170,7 +171,7 @@ async fn it_says_what_is_wrong_before_it_connects() {
     assert!(unknown.contains("the variable IM_SERVER_NAMES does not exist"), "{unknown}");
 }
 
-/// Neither Redis nor NATS is there.
+/// Tests the start without Redis and NATS.
 #[tokio::test]
 async fn it_says_what_is_wrong_with_its_certificate_before_it_connects() {
     let (one, other) = (Certificate::make(), Certificate::make());
@@ -206,7 +207,7 @@ async fn other_variables_may_be_anything() {
     ends_well(program).await;
 }
 
-/// Listeners at the addresses accept connections and never answer.
+/// Tests listeners that accept connections and never answer.
 #[tokio::test]
 async fn a_signal_ends_it_well_while_it_connects() {
     let redis = RedisServer::start().await;

@@ -25,7 +25,7 @@ async fn who_finds_no_place_is_told_so_and_goes_elsewhere(setup: Setup, via: Via
     assert_eq!(outside.heard().await, Heard::Closed(CloseCode::Overloaded));
     stack.wait_online(&im, "third", 0).await;
 
-    // That means: not here, not now. A client goes on to the next server.
+    // The code means that this server is full. A client tries the next server.
     stack.add_server(&ServerOptions::default()).await;
     let endpoints = [stack.servers[0].endpoint(via), stack.servers[1].endpoint(via)];
     let mut client = stack.open("third", "web/tab", &endpoints);

@@ -72,7 +72,7 @@ async fn refused_tokens_are_logged_by_reason_and_devices_hear_the_error_alone() 
         ] {
             let signature = token.rsplit('.').next().unwrap().to_owned();
             let reason = told(&stack, &endpoint, token).await;
-            // What the server expects is for its operator alone.
+            // The values that the server expects are for its operator alone.
             assert!(reason.contains("token"), "{reason}");
             for secret in [KEY_ID, ISSUER, AUDIENCE] {
                 assert!(!reason.contains(&format!("{secret:?}")), "{reason}");
@@ -91,7 +91,7 @@ async fn refused_tokens_are_logged_by_reason_and_devices_hear_the_error_alone() 
         assert_eq!(raw.heard().await, Heard::Closed(CloseCode::TokenInvalid));
     }
     let after = log.lines("token refused").len();
-    // One for this kind, and more only on a machine that takes ten seconds for it.
+    // One for this kind; more only if the machine takes ten seconds for it.
     assert!((before + 1..before + 10).contains(&after), "{}", log.text());
 }
 
@@ -105,7 +105,7 @@ async fn that_no_back_end_listens_is_said_once_and_when_it_is_over() {
             im_tests::stack::StackServer::Embedded(_) => log.lines(something).len(),
         };
         let (gone, back) = ("no back end is listening: publishes", "a back end is listening again");
-        // Nobody publishes or asks: its sync alone is lost.
+        // No device publishes or sends requests: only its sync is lost.
         let mut raws = Vec::new();
         for number in 0..5 {
             let mut raw = Raw::connect(&stack, 0, Via::WebSocket).await;
@@ -113,7 +113,8 @@ async fn that_no_back_end_listens_is_said_once_and_when_it_is_over() {
             raws.push(raw);
         }
         wait_until("the line", PATIENCE, async || said(gone) > 0).await;
-        // Meanwhile it asks, and finds out each time: behind each question it sends itself an envelope.
+        // The server probes for a back end, and notices each time that there is none: it sends itself an
+        // envelope after each probe.
         let id = stack.server_id(&stack.servers[0]).await;
         let own = stack.cluster().names().server(&id);
         let mut asked = stack.cluster().bus().subscribe(own).await.unwrap();
@@ -142,7 +143,7 @@ async fn ask(address: SocketAddr, request: &[u8]) -> String {
     String::from_utf8(answer).unwrap()
 }
 
-/// Longer than any test waits.
+/// Returns options with longer times than any test waits.
 fn patient(websocket_tls: bool) -> ServerOptions {
     ServerOptions { websocket_tls, hello_timeout: Duration::from_secs(60), ..ServerOptions::default() }
 }
@@ -176,7 +177,7 @@ async fn a_port_with_tls_answers_who_has_none() {
     wait_for_line(&log, "plain HTTP on the WebSocket port").await;
     let reason = told(&stack, &endpoint.replace("wss://", "ws://"), token("alice")).await;
     assert!(reason.contains("400") && reason.contains("wss://"), "{reason}");
-    // And those who are right get in.
+    // Valid devices can still connect.
     stack.connect("alice", "web/tab", 0, Via::WebSocket).await;
 }
 
@@ -226,7 +227,7 @@ async fn a_redis_that_throws_logs_away_is_warned_of() {
             && lines[0].contains(bad.address().strip_prefix("redis://").unwrap())
     );
 
-    // A server says so too, in text that a file can hold.
+    // The server reports it too, as plain text that suits a file.
     let variables = [("IM_AUTH_ISSUER", "i"), ("IM_AUTH_AUDIENCE", "a"), ("IM_AUTH_HS256_KEY_ID", "k")];
     let mut variables: Vec<_> = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     variables.push(("IM_AUTH_HS256_SECRET".to_owned(), SECRET.to_owned()));

@@ -89,7 +89,7 @@ async fn a_server_hands_its_devices_over(setup: Setup, via: Via) {
     let endpoints = [stack.servers[0].endpoint(via), stack.servers[1].endpoint(via)];
     let (movers, lost) = (users("mover", 20), users("lost", 5));
     let mut moving = connect(&stack, &movers, &endpoints).await;
-    // These know no other server: no new route takes the place of theirs.
+    // These know no other server, so no new route displaces theirs.
     let _stranded = connect(&stack, &lost, &endpoints[..1]).await;
     let leaving = stack.servers.remove(0);
     let id = stack.server_id(&leaving).await;
@@ -128,7 +128,7 @@ async fn who_stays_is_closed(setup: Setup, via: Via) {
 
 async fn devices_are_asked_to_leave_one_after_another(setup: Setup, via: Via) {
     const DEVICES: u32 = 5;
-    // Four fifths of the time, divided among them.
+    // Four fifths of the time, divided among the devices.
     const STEP: Duration = Duration::from_millis(800);
     let mut stack = start(setup, 1, Duration::from_secs(5)).await;
     let mut raws = Vec::new();
@@ -139,13 +139,13 @@ async fn devices_are_asked_to_leave_one_after_another(setup: Setup, via: Via) {
     let asking = raws.into_iter().map(async |mut raw| {
         assert_eq!(asked_to_leave(&mut raw).await, STEP);
         let asked = started.elapsed();
-        // The connection goes on, and nobody is asked twice.
+        // The connection stays open, and no device is asked twice.
         raw.send_frame(Body::Ping(pb::Ping { echo: 1 })).await;
         assert_eq!(raw.heard().await, Heard::Frame(Body::Pong(pb::Pong { echo: 1 })));
         (asked, raw)
     });
     let asking = async {
-        // All of them are kept until the last one was asked: then they leave.
+        // All connections are kept until the last device was asked, then they close.
         let mut asked: Vec<_> = join_all(asking).await.into_iter().map(|(asked, _)| asked).collect();
         asked.sort_unstable();
         asked
@@ -176,7 +176,7 @@ async fn who_has_not_left_is_served(setup: Setup, via: Via) {
     let publish = pb::Publish { number: 1, to, content, ..Default::default() };
     publishes.send_frame(Body::Publish(publish)).await;
     until(&mut publishes, |frame| matches!(frame, Body::PublishResult(_))).await;
-    // Its own message comes back to it.
+    // The sender's own message reaches its device.
     assert_eq!([other.text().await, other.text().await], ["hi", "hi yourself"]);
     let user = UserId::parse("is-kicked").unwrap();
     assert_eq!(im.kick(&user, None, "enough").await.unwrap(), 1);
@@ -197,7 +197,7 @@ async fn who_comes_is_refused_at_once(setup: Setup, via: Via) {
     assert!(matches!(refused, ConnectionError::ConnectionClosed(_)), "{refused}");
     let refused = TcpStream::connect(websocket.replace("ws://", "")).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
-    // A device that knows another server is there.
+    // A device that knows another server connects to that.
     let mut client = stack.open("comes", "web/tab", &endpoints);
     assert_eq!(client.connected().await, endpoints[1]);
     drop(stays);
@@ -210,7 +210,7 @@ async fn a_drain_ends_when_nobody_is_left(setup: Setup, via: Via) {
     for user in users("user", 5) {
         raws.push(log_in(&stack, user.as_str(), via).await);
     }
-    // Who is on the way in holds nothing up either.
+    // A connection before its login does not delay the drain either.
     let _arriving = Raw::connect(&stack, 0, via).await;
     let mut leaving = DrainingServer::drain_first(&mut stack).await;
     let stays = raws.remove(0);
@@ -221,7 +221,7 @@ async fn a_drain_ends_when_nobody_is_left(setup: Setup, via: Via) {
     .await;
     assert!(!leaving.has_exited(), "one is still there");
     drop(stays);
-    // It does not go on asking those who have left.
+    // It does not keep asking the devices that have left.
     leaving.exited(PATIENCE).await;
 }
 
@@ -232,7 +232,7 @@ async fn a_drain_ends_with_the_lease(setup: Setup, via: Via) {
     let mut raws = [log_in(&stack, "first", via).await, log_in(&stack, "second", via).await];
     let id = stack.server_id(&stack.servers[0]).await;
     let leaving = DrainingServer::drain_first(&mut stack).await;
-    // As a Redis does that forgets. From here on nothing is sent to these devices.
+    // Simulates a Redis that lost its data. From now on nothing is sent to these devices.
     stack.cluster().routes().end_server_lease(&id).await.unwrap();
     for raw in &mut raws {
         assert_eq!(raw.closed().await, CloseCode::GoingAway);
@@ -250,7 +250,7 @@ async fn a_device_that_says_hello_to_a_draining_server_is_sent_elsewhere() {
             raw.hello(token("late")).await;
             raw.heard().await
         };
-        // In this order: the drain has begun when the device speaks.
+        // In this order, the drain has begun before the device sends its `Hello`.
         let ((), heard) = tokio::join!(biased; leaving.shutdown(), late);
         assert_eq!(heard, Heard::Closed(CloseCode::GoingAway), "{via:?}");
     }
@@ -258,11 +258,11 @@ async fn a_device_that_says_hello_to_a_draining_server_is_sent_elsewhere() {
 
 #[tokio::test]
 async fn who_knocks_as_the_drain_begins_is_answered() {
-    // On one thread: the drain begins at each moment between a device's first packet and its last.
+    // On one thread, the drain starts at every point between a device's first packet and its last.
     for moment in 0..20 {
         let mut stack = start(Setup::Embedded, 1, LONG).await;
         let endpoint = stack.servers[0].endpoint(Via::Quic);
-        // Until all are answered.
+        // Stays connected until all are answered.
         let stays = log_in(&stack, "stays", Via::Quic).await;
         let server = stack.servers.remove(0);
         let knocking = async {

@@ -109,7 +109,7 @@ async fn publish(client: &Client, over: &AtomicBool) -> usize {
 }
 
 async fn who_is_asked_to_leave_loses_nothing_and_gets_nothing_twice(setup: Setup, via: Via) {
-    // More than the last one needs, which is asked after three fifths: it is not closed.
+    // More than enough for the last device, which is asked after three fifths of the time: it is not closed.
     let options = ServerOptions { drain_grace: Duration::from_secs(8), ..ServerOptions::default() };
     let mut stack = Stack::start_with(setup, 2, options).await;
     let im = stack.backend().await;
@@ -146,7 +146,7 @@ async fn who_is_asked_to_leave_loses_nothing_and_gets_nothing_twice(setup: Setup
         assert_eq!(seen.of(BACK_END), numbered(sent));
         assert_eq!(seen.of(&name(number)), numbered(published), "what it sent itself");
         assert_eq!(sunk.of(&name(number)), numbered(published));
-        // It went by itself, before it was closed: then it would have waited.
+        // It left by itself before it was closed; otherwise it would have waited.
         assert_eq!(seen.lost, [(Some(CloseCode::GoingAway), Some(Duration::ZERO))]);
         assert_eq!(seen.connected, endpoints[1..]);
     }

@@ -5,8 +5,8 @@ use im_tests::{Setup, Stack, Via, raw::Raw, stack::StackServer};
 
 const CONNECTIONS: u64 = 10_000;
 
-/// Connections before the measurement. The first ones also pay for thread stacks, allocator arenas, tables, and what handshakes that are
-/// under way at once take for a moment: on a busy machine these are more.
+/// Connections before the measurement. The first ones also pay for thread stacks, allocator arenas, tables, and the temporary
+/// memory of concurrent handshakes, of which a busy machine has more.
 const WARM_UP: u64 = 2_000;
 
 /// Number of connections that are opened at once.

@@ -58,7 +58,7 @@ async fn nobody_waits_for_nats_to_stop() {
     let server = Server::start(server_config(), cluster).await.unwrap();
     let (_bob, _) = log_in(&server, "bob").await;
     nats.kill();
-    // None arrives; the first ones wait for NATS in the client library, the last ones before it.
+    // No envelope arrives: the first ones wait for NATS in the client library, the last ones before it.
     let receipt = im.send(Message::to(user("bob")).text("hi")).await.unwrap();
     assert!(receipt.pushed.is_empty(), "{receipt:?}");
     timeout(PATIENCE, im.shutdown()).await.expect("the back end ends");
@@ -94,7 +94,7 @@ async fn is_pushed(cluster: &Cluster, server: &ServerId, connection: u64) -> boo
 async fn a_device_that_left_counts_as_missed_also_while_redis_is_away() {
     let redis = RedisServer::start().await;
     let mut config = ClusterConfig::new([redis.address()], NONE);
-    // The route cannot be released for as long as this test may take.
+    // The release of the route does not time out during this test.
     config.request_timeout = PATIENCE * 2;
     let routes = RedisRoutes::connect(&config).await.unwrap();
     let cluster = Cluster::new(Arc::new(routes), Arc::new(MemoryBus::new()), Arc::new(MemoryLog::default()));
@@ -171,7 +171,7 @@ async fn devices_whose_routes_a_failover_forgot_are_reachable_again() {
     let (mut alice, _) = log_in(&server, "alice").await;
     replica.take_over(redis).await;
 
-    // What they have of their logs may be lost, too.
+    // Parts of their logs may be lost, too.
     assert!(matches!(alice.heard().await, Heard::Frame(Body::SyncHint(_))));
     assert!(matches!(bob.heard().await, Heard::Frame(Body::SyncHint(_))));
     let both = ["alice", "bob"].map(|user| UserId::parse(user).unwrap());
@@ -179,7 +179,8 @@ async fn devices_whose_routes_a_failover_forgot_are_reachable_again() {
     assert_eq!(routes.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1], "her route is there again");
 }
 
-/// Without this its devices would fail in turns, since the bus does not depend on Redis.
+/// The bus does not depend on Redis, so it would keep giving this back end its share, and devices would fail
+/// in turns.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_back_end_that_alone_lost_redis_leaves_devices_to_others() {
     let stack = Stack::start(Setup::Clustered, 1).await;
@@ -205,7 +206,7 @@ async fn a_back_end_that_alone_lost_redis_leaves_devices_to_others() {
     })
     .await;
     redis.refuse();
-    // Until it has noticed, the client's own repetitions get every publish through.
+    // Until the back end notices, the client's own repetitions get every publish through.
     wait_until("the other one takes all", PATIENCE, async || {
         let before = handled(1);
         for _ in 0..20 {
@@ -223,7 +224,7 @@ async fn a_back_end_that_alone_lost_redis_leaves_devices_to_others() {
     .await;
 }
 
-/// Its messages are in the logs, and the servers notice its silence.
+/// The messages of a back end without NATS are in the logs, and the servers notice its silence.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_back_end_sent_that_alone_lost_nats_is_asked_for() {
     let stack = Stack::start(Setup::Clustered, 1).await;

@@ -141,8 +141,8 @@ async fn a_server_that_alone_lost_redis_lets_its_devices_go() {
     two.comes_back().await;
 }
 
-/// A server alone on NATS waits before it acts, since servers do not reconnect at the same moment after an outage of
-/// NATS.
+/// Tests that a server alone on NATS waits before it acts, since servers do not reconnect at the same moment after
+/// an outage of NATS.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_alone_lost_nats_lets_its_devices_go() {
     let two = Two::start().await;
@@ -152,7 +152,7 @@ async fn a_server_that_alone_lost_nats_lets_its_devices_go() {
         two.im.endpoints().iter().any(|told| told.addresses.contains(&endpoint))
     };
     wait_until("devices are told both", PATIENCE, async || is_told(&two.alone) && is_told(&two.other)).await;
-    // Of the two directions, it loses what comes.
+    // The server loses what it would receive.
     two.to_nats.hold_down();
     wait_until("devices are told the other alone", PATIENCE, async || {
         !is_told(&two.alone) && is_told(&two.other)
@@ -195,11 +195,11 @@ async fn where_nobody_reaches_redis_devices_stay() {
     for _ in 0..5 {
         answer(&cluster, &mut questions, false).await;
     }
-    // It is served as ever, and nothing but that has come.
+    // The device is still served, and has received nothing else.
     bob.send_frame(Body::Ping(pb::Ping { echo: 7 })).await;
     while !matches!(bob.heard().await, Heard::Frame(Body::Pong(pb::Pong { echo: 7 }))) {}
     assert_eq!(server.connections(), 1);
-    // Until others are better off.
+    // Once others are better off, the device is sent away.
     answer(&cluster, &mut questions, true).await;
     is_sent_away(&mut bob, PATIENCE).await;
     redis.resume();
@@ -217,7 +217,7 @@ fn open(server: &Server, user: &str) -> TestClient {
     TestClient::new(client)
 }
 
-/// As long as in the report: 15 s, with the lease that a server has by default, in an application that only starts a server.
+/// The pause of the report: 15 s, with the default lease, in an application that only starts a server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_embedded_server_goes_on_after_a_pause_of_redis() {
     const WITHIN: Duration = Duration::from_secs(60);
@@ -254,7 +254,7 @@ async fn an_embedded_server_goes_on_after_a_pause_of_redis() {
     server.shutdown().await;
 }
 
-/// An application that only starts a server, as the guide shows it.
+/// Tests an application that only starts a server, as the guide shows it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_embedded_server_goes_on_by_itself() {
     let (redis, nats) = (RedisServer::start().await, NatsServer::start().await);
@@ -266,7 +266,7 @@ async fn an_embedded_server_goes_on_by_itself() {
     let first = server.id().clone();
     let lives =
         async || cluster.routes().live_servers().await.is_ok_and(|live| live.iter().any(|of| of.id == first));
-    // As after a pause of Redis, or of the process, that was longer than the lease.
+    // As after a pause of Redis or of the process that was longer than the lease.
     cluster.routes().end_server_lease(&first).await.unwrap();
     is_sent_away(&mut bob, PATIENCE).await;
     assert!(!lives().await);

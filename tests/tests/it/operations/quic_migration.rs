@@ -17,11 +17,11 @@ use im_tests::{Setup, Stack, TestClient, Via, stack::PATIENCE, wait_until};
 use tokio::{net::UdpSocket, task::JoinHandle};
 
 /// A relay between a device and its server that can change the address that the server sees. Packets to the old address
-/// are lost, as behind a router that has forgotten it.
+/// are lost, as behind a router whose NAT mapping has expired.
 struct Router {
     address: SocketAddr,
     moved: Arc<AtomicBool>,
-    /// Packets that the server has sent to the new address.
+    /// Number of packets that the server has sent to the new address.
     by_the_new_way: Arc<AtomicU64>,
     task: JoinHandle<()>,
 }
@@ -102,7 +102,7 @@ async fn quic_survives_a_new_address(setup: Setup) {
     goes_on(&im, &mut bob, "at home").await;
 
     router.change_address();
-    // The device itself notices nothing: its next packet comes from elsewhere.
+    // The device does not notice: its next packet comes from the new address.
     bob.publish("alice", "I am on my way").await.unwrap();
     for text in ["on the bus", "at work"] {
         goes_on(&im, &mut bob, text).await;

@@ -1,4 +1,4 @@
-//! Devices whose store comes back from a backup can send, and repeat nothing.
+//! Devices whose store was restored from a backup can send, and repeat nothing.
 
 use std::{
     path::{Path, PathBuf},
@@ -36,7 +36,7 @@ fn id(user: &str) -> UserId {
     UserId::parse(user).unwrap()
 }
 
-/// A device on a store, not connected.
+/// Opens a device on a store without connecting it.
 fn open(stack: &Stack, store: Arc<dyn DeviceStore>, via: Via) -> TestClient {
     let endpoints = [stack.servers[0].endpoint(via)];
     let mut config = stack.client_config("ios/phone", &endpoints, Arc::new(token("alice")));
@@ -66,7 +66,7 @@ impl Phone {
         alice
     }
 
-    /// Makes what was set by a client that is closed so much older.
+    /// Ages the marks in the store of a closed client.
     fn age_marks(&self, age: Duration) {
         let store = SqliteStore::open(&self.file).unwrap();
         let mut saved = store.load().unwrap();
@@ -84,12 +84,12 @@ impl Phone {
         store.save(&batch).unwrap();
     }
 
-    /// Keeps the file of a client that is closed.
+    /// Backs up the file of a closed client.
     fn back_up(&self) {
         std::fs::copy(&self.file, &self.backup).unwrap();
     }
 
-    /// Puts the backup back.
+    /// Restores the backup.
     fn restore(&self) {
         for suffix in ["-wal", "-shm"] {
             let beside = self.file.with_file_name(format!("alice.db{suffix}"));
@@ -129,11 +129,11 @@ async fn a_restored_backup_can_send(setup: Setup, via: Via) {
     }
     assert_eq!(texts(&mut bob, 22).await[2..], since);
     alice.into_client().shutdown().await;
-    // Twice, so that what was sent after the first restore is in the way too.
+    // Twice, so that the messages after the first restore use further numbers.
     for round in ["restored", "restored once more"] {
         phone.restore();
         let alice = phone.connect(&stack, via).await;
-        // Also what was said before with these very words.
+        // Including texts that were sent before.
         for text in [round, "since 0", "since 1"] {
             alice.publish("bob", text).await.unwrap();
         }
@@ -187,7 +187,8 @@ async fn a_restored_backup_repeats_nothing(setup: Setup, via: Via) {
     assert_eq!(heard, expected, "each of them once");
 }
 
-/// The numbers after the backup were used: here the original goes on with higher ones than the copy can come to.
+/// The numbers after the backup have been used: the original went on with higher numbers than the copy can
+/// reach.
 async fn a_restored_device_goes_on_under_other_numbers(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
     let im = stack.backend().await;
@@ -268,7 +269,7 @@ async fn what_a_restored_device_takes_offline_arrives(setup: Setup, via: Via) {
     alice.into_client().shutdown().await;
     phone.restore();
 
-    // Two processes that never get a connection, and a third one.
+    // Two processes that never connect, and a third one.
     for text in ["one", "two"] {
         let alice = open(&stack, phone.store(), via);
         alice.client().send(id("bob"), Content::text(text)).await.unwrap();
@@ -287,7 +288,7 @@ async fn state(client: &mut TestClient) -> (String, bool) {
     client
         .next("a state of the conversation", |event| match event {
             Event::ConversationsChanged(states) => {
-                // The last one counts.
+                // The last state counts.
                 let state = states.iter().rfind(|state| state.conversation == Recipient::User(id("bob")));
                 state.map(|state| (state.draft.clone(), state.pinned))
             }
@@ -309,7 +310,7 @@ async fn what_a_backup_had_set_replaces_nothing_newer(setup: Setup, via: Via) {
     let alice = open(&stack, phone.store(), via);
     set(&alice, "of the backup").await;
     alice.into_client().shutdown().await;
-    // Longer ago than the network delays what a device sets.
+    // Older than any network delay of what a device sets.
     phone.age_marks(Duration::from_secs(120));
     phone.back_up();
     let mut alice = open(&stack, phone.store(), via);
@@ -320,7 +321,7 @@ async fn what_a_backup_had_set_replaces_nothing_newer(setup: Setup, via: Via) {
     alice.into_client().shutdown().await;
     phone.restore();
 
-    // Its marks go out in their order, so this one behind the old draft, which has changed nothing.
+    // Marks are sent in order: this one follows the old draft, which has changed nothing.
     let mut alice = open(&stack, phone.store(), via);
     alice.client().connect();
     alice.client().set_conversation(id("bob"), ConversationChange::new().pin(false)).await.unwrap();

@@ -51,7 +51,7 @@ async fn a_lost_route_is_restored(setup: Setup, via: Via) {
     let mut client = stack.connect("bob", "web/tab", 0, via).await;
     client.up_to_date().await;
     let before = routes(&stack).await;
-    // A Redis that failed over may have lost it.
+    // A Redis that failed over may have lost the route.
     let [(device, route)] = before.as_slice() else { panic!("{before:?}") };
     assert!(stack.cluster().routes().release(&bob(), device, route).await.unwrap());
     let lost = im.send(Message::to(user("bob")).text("lost")).await.unwrap();
@@ -78,7 +78,7 @@ async fn a_connection_that_its_device_left_goes(setup: Setup, via: Via) {
     let mut old = Raw::connect(&stack, 0, via).await;
     old.log_in("bob").await;
     take(&stack, "web/raw", stack.server_id(&stack.servers[1]).await, 1).await;
-    // Not for good: should the device still be there, it must come back.
+    // The close code lets the device reconnect, in case it is still there.
     assert_eq!(old.closed().await, CloseCode::Internal);
 }
 
@@ -87,7 +87,7 @@ async fn a_route_that_leads_nowhere_displaces_nobody(setup: Setup, via: Via) {
     let mut raw = Raw::connect(&stack, 0, via).await;
     let welcome = raw.log_in("bob").await;
     let before = routes(&stack).await;
-    // A claim that counted as failed, and a server that died: nobody is there.
+    // Routes without a connection: of a claim that counted as failed, and of a dead server.
     let here = stack.server_id(&stack.servers[0]).await;
     for server in [here, "dead-1".parse().unwrap()] {
         take(&stack, "web/other", server, welcome.connection.wrapping_add(1000)).await;

@@ -23,7 +23,7 @@ use tokio::{
     time::{interval, sleep},
 };
 
-/// How often a back end asks which servers live, by default.
+/// Default interval at which a back end reads the list of live servers.
 const DIRECTORY_REFRESH: Duration = Duration::from_secs(1);
 
 everywhere!(
@@ -57,14 +57,14 @@ async fn routes_of_a_dead_server_count_as_offline(setup: Setup, via: Via) {
     let left = stack.cluster().routes().locate(&bob).await.unwrap();
     assert_eq!(left[0].len(), 2, "a server that dies releases nothing: {left:?}");
 
-    // The sends until then say that they did not reach the phone; none claims that they did.
+    // Until then, sends report that they did not reach the phone.
     wait_until("the dead server's device counts as offline", PATIENCE, async || {
         let receipt = im.send(Message::to(user("bob")).text("hi")).await.unwrap();
         assert!(receipt.pushed.len() <= 1, "{receipt:?}");
         servers_of(&im, "bob").await.len() == 1
     })
     .await;
-    // Whose lease has run out is dead to a back end when it looks next.
+    // After the expiry of its lease, a server counts as dead at a back end's next refresh.
     let promised = lease + DIRECTORY_REFRESH;
     assert!(killed.elapsed() < promised + SLACK, "it took {:?}, not {promised:?}", killed.elapsed());
     alive.text().await;
@@ -75,7 +75,7 @@ async fn routes_of_a_dead_server_count_as_offline(setup: Setup, via: Via) {
 }
 
 async fn devices_of_a_dead_server_come_back_elsewhere(setup: Setup, via: Via) {
-    // Over QUIC nothing but silence tells that a server is gone: a short heartbeat makes it short.
+    // Over QUIC, only silence reveals that a server is gone: a short heartbeat shortens it.
     let options = ServerOptions { heartbeat: Duration::from_millis(500), ..ServerOptions::default() };
     let mut stack = Stack::start_with(setup, 2, options).await;
     let im = stack.backend().await;
@@ -96,7 +96,7 @@ async fn a_silent_back_end_leaves_no_send_hanging(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
     let im = stack.backend().await;
     let bob = stack.connect("bob", "web/tab", 0, via).await;
-    // The back end goes while sends are under way: each ends, as done or as unconfirmed.
+    // The back end is shut down during sends: each one ends as done or as unconfirmed.
     let sends = (0..50).map(|number| {
         let im = im.clone();
         tokio::spawn(async move { im.send(Message::to(user("bob")).text(number.to_string())).await })
@@ -133,8 +133,8 @@ async fn a_server_that_is_only_dropped_sends_its_devices_elsewhere() {
     }
 }
 
-/// A failover that also loses a server's lease. Its devices may have received entries of the new epoch before they
-/// left, so their last entry does not reveal that earlier ones were replaced.
+/// Tests a failover that also loses a server's lease. Its devices may have received entries of the new epoch
+/// before they left, so their last entry does not reveal that earlier ones were replaced.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_lost_its_lease_in_a_failover_has_devices_compare_their_logs() {
     let options = ServerOptions { lease: Duration::from_secs(1), ..ServerOptions::default() };
@@ -147,7 +147,7 @@ async fn a_server_that_lost_its_lease_in_a_failover_has_devices_compare_their_lo
         routes.live_servers().await.unwrap().iter().all(|server| server.id != frozen_id)
     })
     .await;
-    // As a replica that takes over begins another life.
+    // A replica that takes over starts a new epoch.
     let mut redis = stack.services().unwrap().redis.connection().await;
     for master in [["127.0.0.1", "1"], ["NO", "ONE"]] {
         redis::cmd("REPLICAOF").arg(&master).exec_async(&mut redis).await.unwrap();
@@ -179,11 +179,11 @@ async fn a_server_frozen_past_its_lease_goes_on_under_a_new_id() {
         routes.live_servers().await.unwrap().iter().all(|server| server.id != frozen_id)
     })
     .await;
-    // Meanwhile one of its devices has gone elsewhere: the route is the other server's now.
+    // Meanwhile one of its devices has connected elsewhere, and the other server has its route.
     let moved = stack.connect("moves", "web/tab", 1, Via::WebSocket).await;
     frozen.resume();
 
-    // Who was connected there is told and comes back, to a server with a new id.
+    // The devices of the frozen server notice and reconnect, to a server with a new id.
     stays.connected().await;
     let new_id = stack.server_id(&stack.servers[0]).await;
     assert_ne!(new_id, frozen_id);
@@ -193,8 +193,8 @@ async fn a_server_frozen_past_its_lease_goes_on_under_a_new_id() {
         found[0].len() == 1 && found[0][0].1.server == new_id
     })
     .await;
-    // The old connection of `moves` ends: kicked, or closed with the others and back as the same device. Whichever of
-    // the two is left, there is one route, and not under the old id.
+    // The old connection of `moves` ends: it is kicked, or closed with the others and then back as the same device.
+    // Whichever of the two remains, there is one route, and not under the old id.
     let ended =
         |event: &Event| matches!(event, Event::Stopped { .. } | Event::Disconnected { .. }).then_some(());
     moves.next("the old connection has ended", ended).await;
@@ -207,13 +207,14 @@ async fn a_server_frozen_past_its_lease_goes_on_under_a_new_id() {
     moved.client().disconnect();
 }
 
-/// Reads all that a device gets, until it is closed.
+/// Reads everything that a device receives until it is closed.
 async fn read(device: TestClient) {
     while !device.client().next_events(100).await.is_empty() {}
 }
 
-/// Over QUIC an acknowledgement that arrives during a freeze makes connections drain for three times as long, on the
-/// address that the server needs again. A busy server has one under way for nearly every connection.
+/// Tests a freeze over QUIC: an acknowledgement that arrives during it makes connections drain for three times as
+/// long, on the address that the server needs again. A busy server has an acknowledgement in flight for nearly every
+/// connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_busy_server_that_wakes_from_a_freeze_serves_again_within_seconds() {
     const DEVICES: usize = 60;
@@ -234,7 +235,7 @@ async fn a_busy_server_that_wakes_from_a_freeze_serves_again_within_seconds() {
     let traffic = tokio::spawn(async move {
         let mut ticks = interval(Duration::from_millis(10));
         loop {
-            // While nobody is online a send waits for nothing, and this loop would hold its thread.
+            // Without online users a send waits for nothing, and this loop would block its thread.
             ticks.tick().await;
             let message = Message::to(users(&receivers)).text("busy").durability(Durability::Transient);
             pushed += sender.send(message).await.map_or(0, |receipt| receipt.pushed.len());
@@ -246,7 +247,7 @@ async fn a_busy_server_that_wakes_from_a_freeze_serves_again_within_seconds() {
     busy.await.unwrap();
     let StackServer::Process(server) = &stack.servers[0] else { unreachable!() };
     server.stop();
-    // The time is what matters: acknowledgements have waited for that long.
+    // The time matters: acknowledgements have waited for that long.
     sleep(Duration::from_secs(15)).await;
     server.resume();
     let woken = Instant::now();

@@ -1,4 +1,4 @@
-//! The list of servers that back ends hand out, and devices that outlive every server that they knew.
+//! The list of servers that back ends hand out, and devices that outlive every server they knew.
 
 use std::{
     sync::{
@@ -26,12 +26,12 @@ everywhere!(
     an_application_tells_of_new_servers,
 );
 
-/// Over QUIC, a killed process is noticed by silence alone.
+/// Returns options with a short heartbeat: over QUIC, a killed process is noticed by silence alone.
 fn options() -> ServerOptions {
     ServerOptions { heartbeat: Duration::from_secs(1), ..ServerOptions::default() }
 }
 
-/// Returns what an application's back end hands to devices: a token and endpoints.
+/// Provides the token and the endpoints that an application's back end gives to devices.
 struct Account {
     im: Im,
     via: Via,
@@ -54,7 +54,7 @@ impl TokenProvider for Account {
 fn open(stack: &Stack, via: Via, tokens: Arc<dyn TokenProvider>) -> TestClient {
     let endpoints: Vec<String> = stack.servers.iter().map(|server| server.endpoint(via)).collect();
     let mut config = stack.client_config("web/tab", &endpoints, tokens);
-    // Nobody says that a UDP port is closed.
+    // A closed UDP port is not reported.
     config.connect_timeout = Duration::from_secs(1);
     let client = Client::open(config).unwrap();
     client.connect();
@@ -100,12 +100,12 @@ async fn an_application_tells_of_new_servers(setup: Setup, via: Via) {
 }
 
 async fn a_draining_server_is_left_out_while_its_lease_runs(setup: Setup, via: Via) {
-    // Longer than all of this takes.
+    // Longer than this test takes.
     let options = ServerOptions { drain_grace: Duration::from_secs(60), ..ServerOptions::default() };
     let mut stack = Stack::start_with(setup, 2, options).await;
     let im = stack.backend().await;
     wait_until("both are listed", PATIENCE, async || im.endpoints().len() == 2).await;
-    // One that does not leave when it is asked to.
+    // A device that does not leave when it is asked to.
     let mut stubborn = Raw::connect(&stack, 0, via).await;
     stubborn.log_in("stubborn").await;
     let leaving = stack.servers.remove(0);

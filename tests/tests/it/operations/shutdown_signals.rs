@@ -78,7 +78,7 @@ async fn a_second_signal_sends_everybody_elsewhere_at_once() {
     let asked = Instant::now();
     server.exited(HURRIED).await;
     for (number, device) in devices.iter_mut().enumerate() {
-        // One or the other may have been asked to leave before, and went by itself.
+        // Some devices may have been asked to leave before, and have left by themselves.
         assert_eq!(device.connected().await, stack.servers[0].endpoint(VIAS[number % 2]));
     }
     assert!(asked.elapsed() < SOON, "some device came back after {:?}", asked.elapsed());
@@ -101,7 +101,7 @@ async fn what_does_not_answer_holds_up_no_hurry() {
     let services = stack.services().unwrap();
     let options = ServerOptions { drain_grace: GRACE, ..ServerOptions::default() };
     let mut variables = variables(&options, &stack.certificate);
-    // So that nothing but the hurry ends what waits for Redis.
+    // Only the second signal ends waits for Redis.
     variables.push(("IM_CLUSTER_REQUEST_TIMEOUT_MS".to_owned(), "60000".to_owned()));
     let (redis, nats) = (services.redis.address(), services.nats.address());
     stack.servers.push(StackServer::Process(ImServer::start("s1", &redis, &nats, &variables).await));
@@ -124,7 +124,7 @@ async fn a_third_signal_stops_at_once() {
     let mut stack = start(Setup::Clustered, 1).await;
     let _stranded = stranded(&stack).await;
     let mut server = drain(&mut stack).await;
-    // Else the second one would be enough.
+    // Without a stopped Redis, the second signal would be enough.
     stack.services().unwrap().redis.stop();
     server.ask_to_end();
     server.wait_for_log("second signal").await;

@@ -1,5 +1,5 @@
-//! Least permissions of servers and back ends. Every clustered test runs with them; these tests show what they forbid,
-//! and that the documents list the same.
+//! Least permissions of servers and back ends. Every clustered test runs with them. These tests show what they forbid,
+//! and that the documents list the same ones.
 
 use std::collections::HashSet;
 
@@ -68,12 +68,12 @@ async fn a_server_can_read_no_log_and_write_no_membership() {
         ],
     )
     .await;
-    // Nor by a script.
+    // A script cannot read it either.
     let mut script = redis::cmd("EVAL");
     script.arg("return redis.call('XRANGE', KEYS[1], '-', '+')").arg(1).arg("im:{u:bob}:inbox");
     let error = script.query_async::<Value>(&mut server).await.unwrap_err().to_string();
     assert!(error.to_lowercase().contains("perm"), "{error}");
-    // What it is for.
+    // The server may read routes.
     run(&mut server, "HGETALL im:{u:bob}:routes").await.unwrap();
 }
 
@@ -102,7 +102,7 @@ async fn nothing_that_they_do_is_denied() {
     im.send(Message::to(channel("team")).from("alice").text("hi all")).await.unwrap();
     assert_eq!(bob.text().await, "hi all");
     bob.client().conversations(0, 10).await.unwrap();
-    // Another phone takes this one's place, across servers; a server goes.
+    // Another phone displaces this one, across servers, and a server shuts down.
     let mut other = stack.connect("bob", "ios/other", 0, Via::WebSocket).await;
     other.up_to_date().await;
     stack.servers.remove(1).shutdown().await;

@@ -99,7 +99,7 @@ async fn who_was_displaced_does_not_come_back_by_itself(setup: Setup, via: Via) 
     let mut old = open(false);
     old.connected().await;
     assert_eq!(requests.recv().await, Some(TokenRequest::First));
-    // Its application is not running when the user logs in on the new one.
+    // The old device's application is not running when the user logs in on the new one.
     old.client().shutdown().await;
     stack.wait_online(&im, "bob", 0).await;
     let mut new = stack.connect("bob", "ios/new", 1, via).await;
@@ -108,14 +108,14 @@ async fn who_was_displaced_does_not_come_back_by_itself(setup: Setup, via: Via) 
     assert_eq!(old.stopped().await.0, Some(CloseCode::Replaced));
     im.send(Message::to(user("bob")).text("still here")).await.unwrap();
     assert_eq!(new.text().await, "still here");
-    // The user decides otherwise.
+    // The user takes the place back.
     old.client().connect();
     old.connected().await;
     assert_eq!(requests.recv().await, Some(TokenRequest::First));
     assert_eq!(new.stopped().await.0, Some(CloseCode::Replaced));
     old.client().shutdown().await;
     stack.wait_online(&im, "bob", 0).await;
-    // Where nobody has the place, nobody is in the way; and one that says that it logs in takes it.
+    // Without another device, nothing is in the way. A device that logs in takes the place.
     open(false).connected().await;
     stack.wait_online(&im, "bob", 0).await;
     let mut new = stack.connect("bob", "ios/new", 1, via).await;

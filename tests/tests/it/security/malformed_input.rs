@@ -103,7 +103,7 @@ async fn a_device_may_say_anything(setup: Setup, via: Via) {
     for _ in 0..30 {
         let mut raw = Raw::connect(&stack, 0, via).await;
         raw.log_in("mallory").await;
-        // It is thrown out at the first byte that is no protocol at all; frames that are whole are dealt with.
+        // A violation of the protocol closes the connection; whole frames are handled.
         for _ in 0..40 {
             raw.send(any_of(&golden, &mut random)).await;
         }
@@ -118,7 +118,8 @@ async fn a_device_may_say_anything(setup: Setup, via: Via) {
     drop(im);
 }
 
-/// Messages on the bus come from the deployment's processes, which may be of other versions or compromised.
+/// Tests the bus: its messages come from the deployment's processes, which may have other versions or be
+/// compromised.
 async fn a_bus_may_say_anything(setup: Setup) {
     panics();
     let stack = Stack::start(setup, 1).await;
@@ -138,7 +139,7 @@ async fn a_bus_may_say_anything(setup: Setup) {
         (names.acks_stored(), "UpstreamAcks"),
     ];
     let (all, mut random) = (golden("messages", ""), StdRng::seed_from_u64(8));
-    // Somebody waits for acknowledgements, so that what is said of them is heard.
+    // A wait for acknowledgements, so that the back end handles those it receives.
     let receipt = im.send(Message::to(user("nobody")).text("?")).await.unwrap();
     let waiting =
         tokio::spawn(async move { im.wait_acked(&receipt, std::time::Duration::from_secs(1)).await });
@@ -152,7 +153,7 @@ async fn a_bus_may_say_anything(setup: Setup) {
         }
     }
     let _ = waiting.await.unwrap();
-    // Some of it kicks, and floods those who are there: a device that comes back is served.
+    // Some messages kick or flood connections: a device that reconnects is served.
     let mut raw = Raw::connect(&stack, 0, Via::WebSocket).await;
     raw.log_in("mallory").await;
     assert!(matches!(raw.heard().await, Heard::Frame(_)));

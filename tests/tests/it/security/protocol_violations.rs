@@ -1,4 +1,4 @@
-//! Devices that violate the protocol are told so and disconnected, and nobody else notices.
+//! Devices that violate the protocol get a close code and are disconnected, and nobody else is affected.
 
 use std::time::Duration;
 
@@ -93,14 +93,14 @@ async fn oversized_frames_are_refused(setup: Setup, via: Via) {
 
     let mut late = Raw::connect(&stack, 0, via).await;
     let max = late.log_in("mallory").await.limits.unwrap().max_frame_bytes as usize;
-    // As large as may be passes.
+    // A frame of the maximum size is accepted.
     late.send(ignored_frame(max)).await;
     late.send_frame(ping(7)).await;
     assert_eq!(late.heard().await, pong(7));
     late.send(ignored_frame(max + 1)).await;
     assert_eq!(late.closed().await, CloseCode::FrameTooLarge);
 
-    // Larger than a whole WebSocket message may be.
+    // A frame that exceeds the maximum size of a WebSocket message.
     let mut huge = Raw::connect(&stack, 0, via).await;
     huge.log_in("mallory").await;
     huge.send(ignored_frame(limits::max_message_bytes(max) + 1)).await;
@@ -145,7 +145,7 @@ async fn unknown_frames_are_ignored(setup: Setup, via: Via) {
     let mut raw = Raw::connect(&stack, 0, via).await;
     raw.log_in("newer").await;
     raw.send(UNKNOWN).await;
-    // Frames of the other direction and an empty frame are of no concern either.
+    // Frames of the other direction and empty frames are ignored as well.
     raw.send_frame(Body::GoAway(pb::GoAway { reconnect_within_ms: 1 })).await;
     raw.send(&[0][..]).await;
     raw.send_frame(ping(3)).await;
@@ -173,7 +173,8 @@ async fn silence_before_hello_is_ended(setup: Setup, via: Via) {
     let stack = Stack::start_with(setup, 1, options).await;
     let mut raw = Raw::connect(&stack, 0, via).await;
     if via == Via::Quic {
-        // A stream shows only once something is sent on it: the beginning of a frame that never ends.
+        // A stream becomes visible only once something is sent on it: the beginning of a frame that never
+        // ends.
         raw.send(&[0x20][..]).await;
     }
     assert_eq!(raw.heard().await, Heard::Closed(CloseCode::HelloTimeout));
@@ -207,7 +208,8 @@ async fn too_many_publishes_are_refused(setup: Setup, via: Via) {
         raw.send_frame(publish(number)).await;
     }
     assert_eq!(refused(&mut raw).await, (4, pb::RefusalKind::TooMany));
-    // Those that wait are none further. Frames are handled in their order: nothing is said of them before the next one.
+    // Repetitions of pending publishes do not count as further ones. Frames are handled in order, so nothing is
+    // answered before the next one.
     for number in [3, 1, 1, 5] {
         raw.send_frame(publish(number)).await;
     }
@@ -253,7 +255,7 @@ async fn a_device_that_does_not_read_is_closed(setup: Setup, via: Via) {
         receipt.pushed.is_empty()
     })
     .await;
-    // Reading again, it is told why, behind whole frames.
+    // When it reads again, it gets the close code, after whole frames.
     assert_eq!(deaf.closed().await, CloseCode::SlowConsumer);
     im.send(Message::to(user("listener")).text("nobody else waits")).await.unwrap();
     assert_eq!(listener.text().await, "nobody else waits");

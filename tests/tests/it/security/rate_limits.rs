@@ -34,7 +34,7 @@ async fn result(raw: &mut Raw) -> pb::PublishResult {
     loop {
         match raw.heard().await {
             Heard::Frame(Body::PublishResult(result)) => return result,
-            // What the device sent comes to its own inbox.
+            // Messages that the device sent arrive in its own inbox.
             Heard::Frame(Body::Reset(_) | Body::SyncDone(_) | Body::Push(_)) => {}
             other => panic!("a result expected: {other:?}"),
         }
@@ -54,7 +54,7 @@ async fn a_refusal_tells_when_to_try_again(setup: Setup, via: Via) {
     let _service = im.serve(async |incoming: Incoming| Ok(incoming.accept())).await.unwrap();
     let mut raw = Raw::connect(&stack, 0, via).await;
     raw.log_in("hasty").await;
-    // Twice as many as may come at once, all in one piece.
+    // Twice the burst limit, all in one write.
     let numbers = 1..=u64::from(2 * PER_SECOND);
     let frames: Vec<_> = numbers.clone().map(|number| frame::encode(publish(number))).collect();
     raw.send(frames.concat()).await;
@@ -68,7 +68,7 @@ async fn a_refusal_tells_when_to_try_again(setup: Setup, via: Via) {
     let said = refused(refusal).unwrap();
     assert_eq!(said.kind(), pb::RefusalKind::TooMany);
     assert!((1..=1000 / PER_SECOND).contains(&said.retry_after_ms), "{said:?}");
-    // The refused number is free, and goes through after that time.
+    // The refused number is free, and succeeds after that time.
     tokio::time::sleep(Duration::from_millis(said.retry_after_ms.into())).await;
     raw.send_frame(publish(refusal.number)).await;
     let again = result(&mut raw).await;
@@ -87,7 +87,7 @@ async fn a_fast_device_is_slowed_down_and_loses_nothing(setup: Setup, via: Via) 
     for text in &texts {
         timeout(PATIENCE, hasty.publish("other", text)).await.unwrap().unwrap();
     }
-    // All but those at once came at the rate.
+    // All beyond the first burst arrive at the rate.
     let least = Duration::from_secs((MESSAGES / PER_SECOND - 1).into());
     assert!(started.elapsed() >= least, "{:?}", started.elapsed());
     for text in texts {
@@ -110,7 +110,7 @@ async fn an_address_that_connects_too_often_leaves_room_for_others() {
     for _ in 0..200 {
         hasty.push(connect([127, 0, 0, 2]).await);
     }
-    // Well before their `hello_timeout`; those of the first in each second stay.
+    // Well before their `hello_timeout`; the first ones of each second stay.
     let is_dropped = async |stream: &mut tokio::net::TcpStream| {
         timeout(Duration::from_millis(20), stream.read_u8()).await.is_ok()
     };

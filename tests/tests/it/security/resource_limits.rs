@@ -1,4 +1,4 @@
-//! Server resources that one user, or a connection before login, can take.
+//! Server resources that one user, or a connection before its login, can use.
 
 use im_proto::{
     frame,
@@ -65,14 +65,14 @@ async fn one_sync_of_a_connection_is_under_way_and_the_latest_follows() {
     let cluster = Cluster::embedded();
     let server = Server::start(server_config(), cluster.clone()).await.unwrap();
     let (names, bus) = (cluster.names(), cluster.bus());
-    // A back end that this test plays.
+    // A back end that this test simulates.
     let mut syncs = bus.queue_subscribe(names.upstream_sync(), names.backends()).await.unwrap();
     let mut bob = try_to_log_in(&server, "bob", "one").await.unwrap();
     let first = next_sync(&mut syncs).await;
     for seq in 1..=15 {
         bob.send_frame(Body::Sync(sync(seq))).await;
     }
-    // All of them have been read when this is answered.
+    // The server has read all of them when it answers this.
     bob.send_frame(Body::Ping(pb::Ping { echo: 7 })).await;
     while !matches!(bob.heard().await, Heard::Frame(Body::Pong(_))) {}
     let mut carol = try_to_log_in(&server, "carol", "one").await.unwrap();
@@ -165,7 +165,7 @@ async fn a_signal_is_small() {
         !alice.client().signal("bob".parse::<UserId>().unwrap(), signal(MAX_SIGNAL_BYTES)).await,
         "it does not go out"
     );
-    // Nor is one taken of a client that does not care; what follows it is.
+    // An oversized signal of a client without that check is not passed on either; the next one is.
     let mut mallory = Raw::connect(&stack, 0, Via::WebSocket).await;
     mallory.log_in("mallory").await;
     for bytes in [MAX_SIGNAL_BYTES, 100] {
@@ -226,7 +226,7 @@ async fn send_all_but_one_byte(endpoint: &str, bytes: usize) -> TcpStream {
     message.extend_from_slice(&(bytes as u64).to_be_bytes());
     message.extend_from_slice(&[0; 4]);
     message.resize(message.len() + bytes - 1, 7);
-    // The server may have enough of it.
+    // The server may have closed already.
     let _ = stream.write_all(&message).await;
     stream
 }
@@ -253,7 +253,7 @@ async fn strangers_cost_little_and_a_second_crowd_no_more() {
             let bytes = if number % 2 == 0 { largest } else { too_large };
             there.push(send_all_but_one_byte(&endpoint, bytes).await);
         }
-        // Who sends more than a `Hello` is closed at once, the others when their time is over.
+        // A connection that sends more than a `Hello` is closed at once, the others when their time is up.
         let mut end = Vec::new();
         timeout(PATIENCE, there[1].read_to_end(&mut end)).await.expect("it is closed").ok();
         let during = Memory::of(server.process_id());

@@ -86,7 +86,7 @@ async fn each_kind_of_key_lets_its_own_tokens_in() {
     }
     let stranger = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
     let forged = SigningKey::es256_pem("es", stranger.serialize_pem().as_bytes()).unwrap();
-    // The public key's text, which everybody may know, as a secret.
+    // The text of the public key, which is no secret, as an HMAC secret.
     let confused = SigningKey::hs256("es", es256.public_key_pem().as_bytes()).unwrap();
     for key in [forged, confused, es("ed"), ed("es"), es("hs"), ed("nobody's")] {
         let kind = format!("{key:?}");

@@ -156,7 +156,8 @@ async fn a_connection_outlives_its_token_where_that_is_chosen(setup: Setup, via:
     let mut raw = Raw::connect(&stack, 0, via).await;
     raw.send_frame(Body::Hello(own)).await;
     assert!(matches!(raw.heard().await, Heard::Frame(Body::Welcome(_))));
-    // Tokens that were minted later have ended, too, by more than the second after which servers look again.
+    // Tokens that were minted later have expired too, by more than the second after which servers check
+    // again.
     for _ in 0..2 {
         let token = short_lived();
         wait_until("the server takes the token for expired", PATIENCE, async || {
@@ -190,7 +191,7 @@ async fn a_client_goes_on_with_a_fresh_token(setup: Setup, via: Via) {
     client.up_to_date().await;
     assert_eq!(why.recv().await.unwrap(), TokenRequest::First);
 
-    // While the connection ends and the next one comes, messages go on.
+    // Messages continue while the connection ends and the next one is made.
     let mut sent = 0;
     let again = loop {
         sent += 1;
@@ -230,7 +231,7 @@ async fn versions_and_devices_are_checked(setup: Setup, via: Via) {
         raw.send_frame(hello).await;
         assert_eq!(raw.heard().await, Heard::Closed(expected));
     }
-    // A newer device that still speaks this version gets in.
+    // A newer device that still supports this version can connect.
     let mut raw = Raw::connect(&stack, 0, via).await;
     raw.send_frame(with(|hello| hello.max_version = 99)).await;
     assert!(matches!(raw.heard().await, Heard::Frame(Body::Welcome(_))));

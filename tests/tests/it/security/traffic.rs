@@ -31,7 +31,7 @@ async fn redis(stack: &Stack) -> redis::aio::MultiplexedConnection {
 async fn listen(nats: &NatsServer, subject: &str) -> async_nats::Subscriber {
     let client = async_nats::connect(nats.address()).await.unwrap();
     let subscriber = client.subscribe(subject.to_owned()).await.unwrap();
-    // The server answers in order: what it publishes from here on is heard.
+    // NATS answers in order: everything published from here on is received.
     client.flush().await.unwrap();
     client.request("$SRV.NOBODY", Bytes::new()).await.unwrap_err();
     subscriber
@@ -64,8 +64,8 @@ async fn the_route_is_in_redis_while_the_device_is_connected() {
     .await;
 }
 
-/// Waits for the next envelope with a number. Skips those to an impossible server, with which a back end probes the
-/// bus, and those with which servers probe themselves.
+/// Waits for the next envelope with a number. Skips envelopes to an impossible server, with which a back end probes
+/// the bus, and those with which servers probe themselves.
 async fn next_to_a_server(all: &mut async_nats::Subscriber) -> (String, pb::Envelope) {
     loop {
         let message = next(all).await;
@@ -93,13 +93,13 @@ async fn one_envelope_goes_to_the_servers_own_subject() {
     let record = &envelope.records[0];
     assert_eq!(record.connections.len(), 2, "both devices in one record");
     let Some(pb::record::Effect::Frames(frames)) = &record.effect else { panic!("{record:?}") };
-    // The frame is ready: the same bytes that the devices get.
+    // The frame is complete: the devices get the same bytes.
     let frame = frame::split(frames.clone(), usize::MAX).next().unwrap().unwrap();
     let Some(Body::Push(push)) = frame::decode(frame).unwrap() else { panic!("a push") };
     assert_eq!(push.message.unwrap().id, receipt.message_id.as_u64());
     assert_eq!((phone.text().await, tab.text().await), ("hi".into(), "hi".into()));
 
-    // Nothing else was said to any server: the next message is the next send's.
+    // Nothing else was sent to any server: the next message belongs to the next send.
     im.send(Message::to(user("bob")).text("again")).await.unwrap();
     let (_, envelope) = next_to_a_server(&mut all).await;
     assert_eq!(envelope.number, 2);
@@ -171,14 +171,14 @@ async fn a_server_needs_no_more_than_its_own_subject() {
     let backend = nats.address_for("backend", "backend-secret");
     let im = Im::connect(ClusterConfig::new([redis.address()], [backend])).await.unwrap();
 
-    // Down.
+    // From a back end to a device.
     let mut bob = device("bob", &first, &certificate);
     bob.connected().await;
     let receipt = im.send(Message::to(user("bob")).text("hi")).await.unwrap();
     assert_eq!(receipt.pushed.len(), 1, "the server's answer came through: {receipt:?}");
     assert_eq!(bob.text().await, "hi");
 
-    // Up, also before anybody listens.
+    // From a device to a back end, even before one serves.
     let mut alice = device("alice", &second, &certificate);
     alice.connected().await;
     let serve_late = async {
@@ -198,7 +198,7 @@ async fn a_server_needs_no_more_than_its_own_subject() {
         let log = server.output().to_lowercase();
         assert!(!log.contains("permission"), "{log}");
     }
-    // The rights are really that narrow: the first server's user gets nothing that is for the second one.
+    // The rights are narrow: the first server's user receives nothing that is for the second one.
     let (sender, mut violations) = unbounded_channel();
     let spy = as_user("first")
         .event_callback(move |event| {
@@ -221,7 +221,7 @@ async fn a_server_needs_no_more_than_its_own_subject() {
     im.send(Message::to(user("alice")).text("private")).await.unwrap();
     assert_eq!(alice.text().await, "private");
     next(&mut control).await;
-    // What is said to the spy after that comes after all that it could have overheard.
+    // This message to the spy comes after everything that it could have overheard.
     let mut allowed = spy.subscribe("im.srv.first-boot1").await.unwrap();
     spy.publish("im.srv.first-boot1", "last".into()).await.unwrap();
     while next(&mut allowed).await.payload != "last" {}

@@ -25,7 +25,7 @@ const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 /// Another local address; all of 127.0.0.0/8 is this machine.
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-/// An upgrade request without its end.
+/// An upgrade request that does not end.
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
 
@@ -121,19 +121,19 @@ async fn a_request_has_its_time_as_a_whole() {
 
 #[tokio::test]
 async fn header_bombs_are_dropped_at_once() {
-    // Nobody waits for this.
+    // A handshake timeout that is not reached.
     let stack = Stack::start_with(Setup::Embedded, 1, options(60_000)).await;
     let line = |number: usize| format!("X-{number}: {}\r\n", "x".repeat(100));
     let many_headers: String = (0..140).map(line).collect();
     let bombs = [
-        // One header without an end, one line without an end, more headers than anybody has.
+        // A header without an end, a line without an end, and too many headers.
         format!("{REQUEST}Cookie: {}", "x".repeat(100_000)),
         "x".repeat(100_000),
         format!("{REQUEST}{many_headers}\r\n"),
     ];
     for bomb in bombs {
         let mut stream = connect(&stack, HERE).await;
-        // It may be dropped before all of it is sent.
+        // The server may close before all of it is sent.
         let _ = stream.write_all(bomb.as_bytes()).await;
         ended(&mut stream).await;
     }
@@ -149,7 +149,7 @@ async fn a_thousand_from_one_address_leave_room_for_others() {
     for _ in 0..1000 {
         half_open.push(connect(&stack, HERE).await);
     }
-    // The first ones wait for their time to be over, the others are dropped.
+    // The first ones wait for their timeout, the others are dropped.
     for stream in half_open.iter_mut().skip(PLACES) {
         ended(stream).await;
     }
@@ -174,7 +174,7 @@ async fn places_are_bounded_in_all_and_come_free() {
     let limits = ServerOptions { max_handshakes: 3, ..options(60_000) };
     let stack = Stack::start_with(Setup::Embedded, 1, limits).await;
     let mut half_open = vec![connect(&stack, HERE).await, connect(&stack, ELSEWHERE).await];
-    // Who is let in needs no place any more.
+    // A connection after its login takes no handshake slot.
     let mut devices = Vec::new();
     for number in 0..5 {
         let mut raw = Raw::connect(&stack, 0, Via::WebSocket).await;
@@ -183,7 +183,7 @@ async fn places_are_bounded_in_all_and_come_free() {
     }
     half_open.push(connect(&stack, ELSEWHERE).await);
     assert!(!is_let_in(&stack, HERE).await);
-    // Who leaves makes room.
+    // A connection that closes frees its slot.
     half_open.pop();
     im_tests::wait_until("a place is free", PATIENCE, async || is_let_in(&stack, HERE).await).await;
 }
@@ -197,7 +197,7 @@ async fn quic_clients_prove_their_address_before_they_are_refused() {
     for _ in 0..3 {
         silent.push(Raw::quic(&endpoint, &stack.certificate).await.unwrap());
     }
-    // The last place, by a retry.
+    // Takes the last slot, by a retry.
     silent.push(Raw::quic(&endpoint, &stack.certificate).await.unwrap());
     let refused = Raw::quic(&endpoint, &stack.certificate).await;
     assert!(matches!(refused, Err(ConnectionError::ConnectionClosed(_))), "{refused:?}");

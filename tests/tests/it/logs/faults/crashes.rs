@@ -61,7 +61,8 @@ async fn a_frozen_redis_fails_requests_in_time() {
         for result in
             log.append_many(vec![(bob(), entry(2)), (bob(), entry(3).with_dedup_key(numbered(1)))]).await
         {
-            // The silent connection was left: what was never sent is known not to be there.
+            // The silent connection was abandoned: appends that were never sent are known not to have
+            // happened.
             let is_told =
                 matches!(result, Err(LogError::OutcomeUnknown { .. } | LogError::NotAppended { .. }));
             assert!(is_told, "{result:?}");
@@ -92,7 +93,7 @@ async fn what_redis_refuses_was_not_appended() {
     }
     order(&mut admin, &["CONFIG", "SET", "maxmemory", "0"]).await;
     assert_eq!(log.append(&bob(), entry(3).with_dedup_key(numbered(2))).await.unwrap().seq, 2);
-    // Something else under a record's name is no reason to append twice.
+    // A foreign value under a record's key must not cause a second append.
     order(&mut admin, &["SET", "im:{u:bob}:inbox:producer:phone", "nonsense"]).await;
     let error = log.append(&bob(), entry(4).with_dedup_key(numbered(3))).await.unwrap_err();
     assert!(matches!(error, LogError::NotAppended { .. }), "{error}");
@@ -165,7 +166,7 @@ async fn a_killed_process_finds_all_that_was_acknowledged() {
         };
         lines.by_ref().take(300 * round).for_each(&mut take);
         child.kill().unwrap();
-        // What it wrote before it died.
+        // The lines that it wrote before it died.
         lines.for_each(&mut take);
         child.wait().unwrap();
 
@@ -193,7 +194,7 @@ async fn appends_until_it_is_killed() {
             for number in 0.. {
                 let appended = log.append(&id, entry(number)).await.unwrap();
                 let line = format!("appended {writer} {} {}\n", appended.seq, appended.message_id);
-                // In one piece, and not through the test harness, which may hold it back.
+                // In a single write, and not through the test harness, which may delay it.
                 std::io::stdout().write_all(line.as_bytes()).unwrap();
             }
         })

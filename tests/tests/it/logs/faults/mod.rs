@@ -72,7 +72,7 @@ fn check(entries: &[Entry], acknowledged: &[Appended]) {
     assert!(ids.windows(2).all(|two| two[0] != two[1]), "no entry is there twice");
 }
 
-/// Appends until stopped. Returns what was acknowledged, and the errors of the other attempts.
+/// Appends until stopped. Returns the acknowledged entries, and the errors of the other attempts.
 fn keep_appending(
     log: &Arc<RedisLog>,
     id: &LogId,

@@ -30,10 +30,10 @@ fn large(number: u64) -> NewEntry {
     NewEntry { payload: Bytes::from(vec![b'x'; LARGE]), ..entry(number) }
 }
 
-/// A log of large entries.
+/// Returns a log of large entries.
 async fn large_log(redis: &RedisServer, count: u64) -> RedisLog {
     let mut config = ClusterConfig::new([redis.address()], NONE);
-    // Of which nothing is trimmed.
+    // A limit under which no entry is trimmed.
     config.log_bounds.max_bytes = 64 * 1024 * 1024;
     let log = RedisLog::connect(&config).await.unwrap();
     for numbers in (1..=count).collect::<Vec<_>>().chunks(50) {
@@ -50,7 +50,8 @@ async fn redis_sends_what_a_read_brings() {
     let redis = RedisServer::start().await;
     let log = Arc::new(large_log(&redis, 300).await);
     let mut connection = redis.connection().await;
-    // What the first read takes beside: connections, and scripts that Redis does not know yet.
+    // Gets the one-time costs of a first read out of the way: connections, and scripts that Redis does not
+    // know yet.
     log.read(&bob(), 0, ReadLimit::new(1)).await.unwrap();
     log.id_at(&bob(), 1).await.unwrap();
     log.ends(&[bob()]).await.unwrap();
@@ -69,7 +70,7 @@ async fn redis_sends_what_a_read_brings() {
     let page = sent(&mut connection).await - before;
     assert!(page < LARGE as u64 + 10_000, "{page} bytes for one entry");
 
-    // Requests of some bytes that look for what is not there.
+    // Small requests for entries that do not exist.
     let cluster = Cluster::new(Arc::new(MemoryRoutes::new()), Arc::new(MemoryBus::new()), log);
     let im = Im::with_cluster(cluster).await.unwrap();
     let user: UserId = "bob".parse().unwrap();
@@ -122,7 +123,7 @@ async fn replaced_entries_end_with_their_log() {
     assert!(page.entries.iter().all(|entry| entry.payload == says(entry.seq)));
 }
 
-/// A back end reports a key that another program has overwritten with something else.
+/// Tests that a back end reports a key that another program has overwritten.
 #[tokio::test]
 async fn what_is_no_log_is_named() {
     let redis = RedisServer::start().await;

@@ -94,7 +94,7 @@ impl Moving {
             let keys: Vec<String> = redis::from_redis_value(keys).unwrap();
             let Some(key) = keys.first() else { break };
             order(from, &["MIGRATE", host, port, key, "0", "5000"]).await;
-            // Long enough for appends to find only some of their keys here.
+            // Long enough for some appends to find only part of their keys here.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -141,6 +141,6 @@ async fn lose_answers(node: &RedisServer) {
     let busy = tokio::spawn(async move { order(&mut busy, &["EVAL", "for _ = 1, 1e7 do end", "0"]).await });
     tokio::time::sleep(Duration::from_millis(20)).await;
     order(&mut admin, &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
-    // It may have lost its answer too.
+    // Its own answer may be lost too.
     let _ = busy.await;
 }

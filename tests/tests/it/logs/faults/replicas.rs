@@ -29,8 +29,8 @@ async fn an_entry_that_no_replica_has_is_not_acknowledged() {
     assert_eq!(at_replica, 1, "Ok means that the replica has it");
 
     replica.stop();
-    // Retries, each on another connection than the one that wrote, are told the same, although they find the entry
-    // there.
+    // Retries, each on another connection than the one that wrote, get the same result although they find the
+    // entry there.
     let bob = bob();
     for _ in 0..2 {
         let retries = (0..8).map(|_| log.append(&bob, entry(2).with_dedup_key(numbered(2))));
@@ -112,17 +112,17 @@ async fn many_unconfirmed_appends_end_in_time() {
         }
     }
     assert!(start.elapsed() < Duration::from_secs(2), "after {:?}", start.elapsed());
-    // Each of the connections had something under way, and told all that went together of one `WAIT`.
+    // Each connection had appends in flight, and reported all appends of a batch after one `WAIT`.
     assert!(unconfirmed.len() >= CONFIRMING, "{} unconfirmed", unconfirmed.len());
     let waits = calls(&mut connection, "wait").await;
     assert!((1..=3 * CONFIRMING as u64).contains(&waits), "{waits} waits for 500 appends");
-    // What was said of each is so.
+    // The reported outcome of each append is true.
     for (ids, last) in [(&unconfirmed, 1), (&not_appended, 0)] {
         let ends = log.ends(ids).await.unwrap();
         assert!(ends.iter().all(|ends| ends.last == last), "{last} expected: {ends:?}");
     }
     replica.resume();
-    // Nothing that was given up stands in the way.
+    // Abandoned appends do not block later ones.
     wait_until("appends are confirmed", PATIENCE, async || log.append(&bob(), entry(1)).await.is_ok()).await;
 }
 

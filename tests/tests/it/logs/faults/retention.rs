@@ -85,7 +85,7 @@ async fn a_plain_append_is_one_command() {
     let redis = RedisServer::start().await;
     let log = RedisLog::connect(&config(&redis)).await.unwrap();
     let mut connection = redis.connection().await;
-    // The first one has the inbox last for good.
+    // The first append makes the inbox persistent.
     log.append(&bob(), entry(0)).await.unwrap();
     order(&mut connection, &["CONFIG", "RESETSTAT"]).await;
     const APPENDS: u64 = 500;

@@ -45,7 +45,7 @@ async fn contents_too_large_or_too_deep(setup: Setup, via: Via) {
     let mut mallory = raw(&stack, "bob", via).await;
     im.send(Message::to(user("bob")).from("alice").text("hi")).await.unwrap();
     let message = devices[2].reference("hi").await;
-    // A megabyte does not leave the device, and the connection goes on.
+    // A megabyte does not leave the device, and the connection stays open.
     let react = |bytes: usize| ChangeKind::Reaction { emoji: "x".repeat(bytes), removed: false };
     let large = devices[2].device.client().react(&message, &"x".repeat(1 << 20)).await;
     assert!(matches!(large, Err(SendError::TooLarge { limit: 65_024, .. })), "{large:?}");
@@ -95,7 +95,7 @@ async fn contents_too_large_or_too_deep(setup: Setup, via: Via) {
             assert_eq!((refused.kind(), refused.retry_after_ms), (pb::RefusalKind::Invalid, 0), "{depth}");
         }
     }
-    // Nobody got anything of it, and what makes sense still goes.
+    // Nothing of it reached anybody, and valid changes still work.
     assert_eq!(last(&stack, LogId::Inbox(id("alice"))).await, 1);
     devices[2].change(&message, react(1)).await.unwrap();
     for device in &mut devices {
@@ -125,7 +125,7 @@ async fn changes_of_what_is_not_theirs(setup: Setup, via: Via) {
         LogId::Channel(group("others")),
     ];
     let before = stack.cluster().log().ends(&logs).await.unwrap();
-    // It has guessed everything: the ids, the places, the conversations.
+    // The attacker knows everything: the ids, the positions, the conversations.
     let to = |user: &str| pb::Publish { to: user.into(), ..Default::default() };
     let into = |channel: &str| pb::Publish { channel: channel.into(), ..Default::default() };
     let conversations = [to("alice"), to("bob"), to("mallory"), into("team"), into("others")];
@@ -140,7 +140,7 @@ async fn changes_of_what_is_not_theirs(setup: Setup, via: Via) {
                 let content = pb::Content::from(Content::from(Change::new(message_id, kind.clone())));
                 let Some(pb::content::Body::Change(mut change)) = content.body else { panic!("a change") };
                 change.seq = 1;
-                // What a device cannot say: that its change is of somebody else's conversation.
+                // A field that only a back end may set: that the change belongs to another conversation.
                 change.between = vec!["alice".into(), "bob".into()];
                 let content = Some(pb::content::Body::Change(change).into());
                 let asked = pb::Publish { content, ..target.clone() };

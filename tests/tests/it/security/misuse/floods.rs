@@ -23,7 +23,7 @@ async fn a_flood_does_not_push_out_what_another_sent(setup: Setup, via: Via) {
     let stack = Stack::start_with_logs(setup, 1, bounded_logs(LOG_ENTRIES)).await;
     let im = stack.backend().await;
     let _service = im.serve(|incoming: Incoming| async move { Ok(incoming.accept()) }).await.unwrap();
-    // Bob has read something, and is away.
+    // Bob has acknowledged a message and is offline.
     let read = im.send(Message::to(user("bob")).text("welcome")).await.unwrap();
     let inbox = LogId::Inbox(id("bob"));
     let ack = DeviceAck::new(id("bob"), "web/tab".parse().unwrap(), inbox.clone(), 1);

@@ -35,7 +35,7 @@ async fn remove_unheard(stack: &Stack, im: &im_sdk::backend::Im, name: &str) {
     let located = routes.locate(std::slice::from_ref(&user)).await.unwrap().remove(0);
     let (_, route) = located.iter().find(|(found, _)| *found == device).unwrap();
     assert!(routes.release(&user, &device, route).await.unwrap());
-    // As after a failover: what the audit puts back comes after the removal.
+    // As after a failover: the audit restores the route after the removal.
     im.channel("team").remove_members([name]).await.unwrap();
     assert!(!members.is_member(&"team".parse().unwrap(), &user).await.unwrap());
 }
@@ -45,7 +45,7 @@ async fn a_removal_that_did_not_arrive_takes_effect(setup: Setup, via: Via) {
     let im = stack.backend().await;
     let _service = serve(&im).await;
     im.channel("team").add_members(["mallory"]).await.unwrap();
-    // It never syncs by itself again.
+    // This device never syncs by itself again.
     let mut mallory = raw(&stack, "mallory", via).await;
     wait_until("it has joined", PATIENCE, async || im.channel("team").online().await.unwrap() == 1).await;
     remove_unheard(&stack, &im, "mallory").await;
@@ -66,7 +66,7 @@ async fn a_sync_leaves_what_is_not_joined_any_more(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
     let im = stack.backend().await;
     let _service = serve(&im).await;
-    // More than go into one record.
+    // More than fit into one record.
     let channels: Vec<String> = (0..1030).map(|number| format!("c-{number}")).collect();
     let adds = channels.iter().map(|name| {
         let channel = im.channel(name.as_str());
@@ -78,10 +78,10 @@ async fn a_sync_leaves_what_is_not_joined_any_more(setup: Setup, via: Via) {
     mallory.log_in("mallory").await;
     let online = async |name: &str| im.channel(name).online().await.unwrap();
     wait_until("it has joined", PATIENCE, async || online("team").await == 1).await;
-    // Behind the back of everybody who could tell its device.
+    // Directly in the store, so that no back end notifies the device.
     let members = stack.cluster().members();
     members.remove(&"team".parse().unwrap(), &[id("mallory")]).await.unwrap();
-    // It names nothing that it has.
+    // The sync names none of the channels.
     mallory.send_frame(Body::Sync(pb::Sync::default())).await;
     wait_until("it is out", PATIENCE, async || online("team").await == 0).await;
     for name in ["c-0", "c-500", "c-1029"] {

@@ -52,7 +52,7 @@ async fn conversations_in_great_numbers(setup: Setup, via: Via) {
         let marked = ask(&mut mallory, number, marks).await;
         assert!(matches!(marked, pb::response::Outcome::Marked(_)), "{marked:?}");
     }
-    // Nothing is forgotten, neither what was set nor anything that was said.
+    // No setting and no message is lost.
     for client in &clients {
         let mut found = Vec::new();
         loop {
@@ -68,7 +68,7 @@ async fn conversations_in_great_numbers(setup: Setup, via: Via) {
         assert_eq!((&*found[0], &*found[1]), ("friend", "bob"));
         assert!(found.contains(&names[0]) && found.contains(&names[MANY - 1]));
     }
-    // What one device says of a place that no log has keeps nothing from what it says beside it.
+    // A mark at a position that no log has does not affect other marks of the device.
     let beyond = im_sdk::ReadMark::new(u64::MAX, None);
     let all = im_sdk::ConversationChange::new().read(beyond).hide(u64::MAX).delete(u64::MAX);
     clients[1].client().set_conversation(id("bob"), all).await.unwrap();
@@ -80,7 +80,7 @@ async fn conversations_in_great_numbers(setup: Setup, via: Via) {
         page.unread == 0 && names.take(2).eq(["foe", "friend"])
     })
     .await;
-    // A client that has so much to say at once is told when it is too much.
+    // A client with too many unsent marks gets an error.
     clients[0].client().disconnect();
     let mut refused = None;
     for name in &names {
@@ -159,7 +159,7 @@ async fn history_that_makes_no_sense(setup: Setup, via: Via) {
         let answer = ask(&mut mallory, 1000 + index as u64, Question::History(asked)).await;
         assert!(invalid(&answer), "{what}: {answer:?}");
     }
-    // Other questions of as little sense.
+    // Other invalid requests.
     let cursor = pb::Cursor { channel: "team".into(), seq: u64::MAX, id: end };
     let search = pb::SearchRequest {
         text: "1".into(),
@@ -178,15 +178,15 @@ async fn history_that_makes_no_sense(setup: Setup, via: Via) {
         Question::Conversations(pb::ConversationsRequest { since: None, limit: u32::MAX, skip: u32::MAX });
     let answer = ask(&mut mallory, 2002, none).await;
     assert!(matches!(answer, pb::response::Outcome::Conversations(_)), "{answer:?}");
-    // And everything is there for who asks for it.
+    // Everything is still there for valid requests.
     for client in &clients {
         let page = client.client().history(Conversation::Inbox, HistoryRange::After(0), 200).await.unwrap();
         assert_eq!((page.messages.len(), page.next), (150, None));
     }
 }
 
-/// Floods of syncs and acknowledgements, which have no response, and of requests, of which a connection may have a few
-/// at once.
+/// Tests floods of syncs and acknowledgements, which have no response, and of requests, of which a connection may have
+/// a few at once.
 async fn a_flood_of_questions_keeps_nobody_waiting(setup: Setup, via: Via) {
     const FLOOD: u64 = 2000;
     let stack = Stack::start(setup, 1).await;
@@ -211,7 +211,7 @@ async fn a_flood_of_questions_keeps_nobody_waiting(setup: Setup, via: Via) {
         let question = Some(Question::History(history));
         mallory.send_frame(Body::Request(pb::Request { number, question })).await;
     }
-    // It reads nothing of it. Others come, are brought up to date, ask and are told.
+    // The attacker reads no responses. Others connect, are brought up to date, and get answers.
     let mut alice = [
         device(&stack, "alice", "ios/phone", 0, via).await,
         device(&stack, "alice", "web/tab", 0, via).await,
@@ -222,14 +222,14 @@ async fn a_flood_of_questions_keeps_nobody_waiting(setup: Setup, via: Via) {
         let page = client.client().history(Conversation::Inbox, HistoryRange::Newest, 10).await.unwrap();
         assert_eq!(page.messages.len(), 1);
     }
-    // Few of the syncs go further than the server, and of the acknowledgements.
+    // Only a few of the syncs and acknowledgements go beyond the server.
     let mut passed_on = 0;
     while let Some(event) = syncs.try_next() {
         let BusEvent::Message(message) = event else { continue };
         let sync = pb::UpstreamSync::decode(message.payload).unwrap();
         passed_on += u64::from(sync.user == "mallory");
     }
-    // One at a time, so few while nothing of them is read.
+    // One sync at a time, so few are passed on while their responses are not read.
     assert!((1..FLOOD / 4).contains(&passed_on), "{passed_on} of {FLOOD}");
     let mut passed_on = 0;
     while let Some(event) = acks.try_next() {

@@ -39,7 +39,7 @@ async fn rooms_that_one_is_not_in(setup: Setup, via: Via) {
         assert_eq!((kind, retry_after), (RefusalKind::Rule, None), "{room}");
         assert!(client.client().signal(group(room), im_sdk::Signal::typing()).await, "which nobody hears");
     };
-    // Never joined, not to be joined, out of it.
+    // Rooms that it never joined, cannot join, or was removed from.
     let closed = mallory[0].client().join_room(group("closed-1"), "").await.unwrap_err();
     assert!(matches!(closed, RequestError::Refused { kind: RefusalKind::Rule, .. }), "{closed:?}");
     mallory[0].client().leave_room(group("closed-1")).await.unwrap();
@@ -54,7 +54,7 @@ async fn rooms_that_one_is_not_in(setup: Setup, via: Via) {
     for client in &mut alice {
         assert_eq!(client.text().await, "now", "nothing came before it");
     }
-    // A room that was closed is empty, and nobody says anything there before it is joined anew.
+    // A closed room is empty, and devices send nothing there before they join again.
     im.room("lobby").close("").await.unwrap();
     for client in &mut alice {
         room_left(client, &lobby).await;
@@ -68,7 +68,7 @@ async fn rooms_that_one_is_not_in(setup: Setup, via: Via) {
         let heard = before.iter().find(|event| matches!(event, Event::Message(_) | Event::Signal(_)));
         assert_eq!(heard, None);
     }
-    // The back end has had all of these signals by now, and the next one comes.
+    // By now the back end has received all of these signals; the next one arrives.
     mallory[1].client().signal(id("alice"), im_sdk::Signal::custom("last", "")).await;
     let heard = signal(&mut alice[0]).await;
     assert_eq!((heard.channel, heard.signal), (None, im_sdk::Signal::custom("last", "")));
@@ -85,7 +85,7 @@ async fn watching_too_many(setup: Setup, via: Via) {
     let crowd = |count: usize| (0..count).map(|number| id(&format!("user-{number}")));
     for client in &alice {
         client.client().watch([id("bob")]).await.unwrap();
-        // This many fit into no frame; the server would close the connection for good.
+        // This many do not fit into a frame; the server would close the connection for good.
         let refused = client.client().watch(crowd(10_000)).await.unwrap_err();
         assert!(matches!(refused, RequestError::TooLarge { limit: 65536, .. }), "{refused:?}");
         let refused = client.client().watch(crowd(MAX_WATCHED_USERS + 1)).await.unwrap_err();
@@ -97,7 +97,7 @@ async fn watching_too_many(setup: Setup, via: Via) {
     let users: Vec<String> = (0..10_000).map(|number| format!("{number:x}")).collect();
     let refused = ask(&mut mallory, 1, Question::Watch(pb::Watch { users })).await;
     assert!(invalid(&refused), "{refused:?}");
-    // What was watched before still is.
+    // The earlier watch continues.
     let _bob = device(&stack, "bob", "web/tab", 0, via).await;
     for client in &mut alice {
         presence(client, "bob", im_sdk::UserPresence::is_online).await;

@@ -75,7 +75,7 @@ async fn ghosts_are_few(setup: Setup, via: Via) {
     let ghosts: Vec<LogId> = (1..=60).map(|number| LogId::Inbox(id(&format!("ghost-{number}")))).collect();
     let ends = stack.cluster().log().ends(&ghosts).await.unwrap();
     assert_eq!(ends.iter().filter(|ends| ends.last > 0).count(), 20);
-    // Whom it knows, and who is there, it goes on writing to; and nobody else notices.
+    // It can still write to users it knows and to users who are online, and nobody else is affected.
     publish(&mut mallory, 61, "ghost-1").await.unwrap();
     publish(&mut mallory, 62, "bob").await.unwrap();
     bob.publish("mallory", "who are you?").await.unwrap();
@@ -98,7 +98,7 @@ async fn a_flood_of_publishes_is_told_when_to_go_on(setup: Setup, via: Via) {
     let first = refusals.first().expect("more than the budget has");
     assert_eq!(first.kind(), pb::RefusalKind::TooMany);
     assert!((1..=500).contains(&first.retry_after_ms), "{first:?}");
-    // A client waits as it is told, and nobody else does.
+    // A client waits for as long as it is told to; other users do not wait.
     let bob = device(&stack, "bob", "web/tab", 0, via).await;
     for number in 0..8 {
         bob.publish("bob", &format!("note {number}")).await.unwrap();
@@ -114,7 +114,7 @@ async fn strangers_signals_go_nowhere(setup: Setup, via: Via) {
     let carol = device(&stack, "carol", "web/tab", 0, via).await;
     let mallory = device(&stack, "mallory", "web/tab", 0, via).await;
     mallory.client().signal(id("bob"), Signal::typing()).await;
-    // Writing to somebody opens nothing: only being written to does.
+    // Writing to a user permits no signals: only messages from that user do.
     mallory.publish("bob", "hello?").await.unwrap();
     mallory.client().signal(id("bob"), Signal::typing()).await;
     bob.publish("carol", "hi").await.unwrap();
@@ -125,7 +125,7 @@ async fn strangers_signals_go_nowhere(setup: Setup, via: Via) {
     assert_eq!(signal(&mut bob).await.from, id("mallory"));
 }
 
-/// A handler by which bob receives nothing from mallory.
+/// A handler that blocks mallory for bob.
 #[derive(Clone, Default)]
 struct Blocked(Arc<Mutex<Vec<ReachKind>>>);
 
@@ -151,7 +151,7 @@ async fn a_handler_decides_who_reaches_whom(setup: Setup, via: Via) {
     let mut bob = device(&stack, "bob", "web/tab", 0, via).await;
     let carol = device(&stack, "carol", "web/tab", 0, via).await;
     let mut mallory = raw(&stack, "mallory", via).await;
-    // From before, when nobody was blocked.
+    // A message from before the block.
     let told = im.send(Message::to(user("mallory")).from("bob").text("hi")).await.unwrap();
     bob.next("the own message", |event| matches!(event, Event::Message(_)).then_some(())).await;
     let refused = publish(&mut mallory, 1, "bob").await.unwrap_err();
@@ -182,7 +182,7 @@ async fn a_handler_decides_who_reaches_whom(setup: Setup, via: Via) {
     assert_eq!(last(&stack, LogId::Inbox(id("bob"))).await, 2, "its own message and the mark");
 }
 
-/// A handler that records what it is notified of.
+/// Records the notifications of a handler.
 #[derive(Clone, Default)]
 struct Acks(Arc<Mutex<Vec<DeviceAck>>>);
 
