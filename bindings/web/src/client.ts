@@ -17,57 +17,57 @@ import { randomBits, type Saved, type Store } from "./store/store.js";
 
 export { SignedOutError, type TokenProvider, type TokenRequest };
 
-/** A message's content as the application writes it. What is left out has its default. */
+/** A message's content as the application writes it. Omitted fields have their defaults. */
 export type ContentInit = Init<Content>;
 
 /** Settings of {@link Client.open}. */
 export interface ClientOptions {
-  /** WebSocket URLs, such as `wss://im.example.com/im`; or a function that asks for them. */
+  /** WebSocket URLs, such as `wss://im.example.com/im`, or a function that returns them. */
   readonly endpoints: readonly string[] | (() => Promise<readonly string[]> | readonly string[]);
-  /** Asks the application's back end for a token of the user. */
+  /** Returns a token of the user, usually from the application's back end. */
   readonly token: TokenProvider;
-  /** Where the device remembers what must not be lost. By default in memory: nothing survives a reload. */
+  /** Keeps the state of the device that must not be lost. By default it is in memory, and a reload loses it. */
   readonly store?: Store;
-  /** What kind of device it is; by default a browser. */
+  /** The kind of device; by default a browser. */
   readonly terminal?: Terminal;
-  /** The device's id; by default one that was drawn with the store. */
+  /** The device's id; by default a random one that is created with the store. */
   readonly device?: string;
-  /** How to open sockets; by default the platform's `WebSocket`. */
+  /** Opens sockets; by default with the platform's `WebSocket`. */
   readonly socket?: SocketFactory;
-  /** Name and version of the application, for the operator's eyes. */
+  /** Name and version of the application, for operators. */
   readonly name?: string;
   /**
-   * `auto`: what all listeners have dealt with counts as dealt with. `manual`: the application calls {@link Client.ack}, when its
-   * own database has the message.
+   * `auto`: an event that all listeners have processed is acknowledged. `manual`: the application calls {@link Client.ack}, once
+   * its own database has the message.
    */
   readonly ack?: "auto" | "manual";
   /**
-   * Whether the tabs of a browser share one connection: by default they do where the store is an `IndexedDbStore` and the platform has
-   * Web Locks and BroadcastChannel. Without those, the tab that was opened last has the store, and the others go on in memory, each as
-   * a device of its own.
+   * Lets the tabs of a browser share one connection; `false` turns that off. By default they do if the store is an
+   * `IndexedDbStore` and the platform has Web Locks and BroadcastChannel. Without those, the tab that was opened last has the
+   * store, and the others continue in memory, each as a device of its own.
    */
   readonly tabs?: TabsPlatform | false;
-  /** How long a request may take, in milliseconds; by default 15 s. */
+  /** Time limit of a request in milliseconds; by default 15 s. */
   readonly requestTimeoutMs?: number;
-  /** Called with what a listener throws; by default it is reported as an uncaught error. */
+  /** Called with the error of a listener; by default it is reported as an uncaught error. */
   readonly onListenerError?: (error: unknown) => void;
 }
 
-/** Listens to events. The next event comes when the promise has resolved. */
+/** Receives events. The next event follows once the promise has resolved. */
 export type Listener = (event: ClientEvent) => void | Promise<void>;
 
-/** A send that the store has: it travels whatever happens to this process. */
+/** A send that is in the store: it is sent even if this process ends. */
 export interface SentMessage {
-  /** Counts the sends of a store. */
+  /** The number of the send in its store. */
   readonly localId: number;
   readonly to: Conversation;
   /**
-   * Resolves when the back end took it.
+   * Resolves when the back end has accepted the message.
    *
-   * @throws {@link ImError} with the code `refused`, `unconfirmed` or `discarded`, or `closed` where this client closed first.
+   * @throws {@link ImError} with the code `refused`, `unconfirmed` or `discarded`, or `closed` if this client is closed first.
    */
   outcome(): Promise<Published>;
-  /** Takes it back. Returns `false` if it may have arrived already. */
+  /** Cancels the send. Returns `false` if the message may have arrived already. */
   discard(): Promise<boolean>;
 }
 
@@ -77,33 +77,33 @@ export interface QueuedMessage {
   readonly to: Conversation;
   readonly content: Content;
   readonly state: SendState;
-  /** Why it failed. */
+  /** The error of a failed send. */
   readonly error?: ImError | undefined;
 }
 
-/** What the back end made of a message. */
+/** The back end's answer to a message. */
 export interface Published {
-  /** 0 where the back end handled it without sending a message. */
+  /** The id of the message; 0 if the back end handled it without sending a message. */
   readonly messageId: MessageId;
-  /** Whatever the back end answers. */
+  /** The application's own answer, often empty. */
   readonly answer: Uint8Array;
 }
 
-/** Which part of a history is asked for. Of several places the first of this order counts. */
+/** The part of a history to read. Of several positions, the first in this order counts. */
 export interface HistoryQuery {
-  /** Entries before this place, the highest of them. Without any place: the newest. */
+  /** Entries before this position, the highest ones. Without any position, the newest entries. */
   readonly before?: number;
   readonly beforeId?: MessageId;
-  /** Entries after this place, the lowest of them; 0: from the beginning. */
+  /** Entries after this position, the lowest ones; 0 for the beginning. */
   readonly after?: number;
   readonly afterId?: MessageId;
   readonly limit?: number;
-  /** Only messages that were sent then or later, in milliseconds since the Unix epoch. */
+  /** Only messages that were sent at this time or later, in milliseconds since the Unix epoch. */
   readonly sinceMs?: number;
-  /** Only messages that were sent before. */
+  /** Only messages that were sent before this time. */
   readonly untilMs?: number;
   readonly kinds?: readonly Init<ContentKind>[];
-  /** The log's entries, changes among them, instead of messages as they are now. */
+  /** Returns the log's entries, including changes, instead of messages with their changes applied. */
   readonly raw?: boolean;
 }
 
@@ -112,39 +112,39 @@ export interface HistoryPage {
   readonly messages: readonly ReceivedMessage[];
   /** Reactions and pins of the messages. */
   readonly changes: readonly ReceivedMessage[];
-  /** There are further ones in the direction that was asked for: ask again with `before` or `after` set to `next`. */
+  /** Set if there are further messages in the requested direction: request them with `before` or `after` set to `next`. */
   readonly more: boolean;
   readonly next: number;
 }
 
-/** What to search for. */
+/** A search. */
 export interface SearchQuery {
-  /** Words apart from each other by white space. */
+  /** Words, separated by white space. */
   readonly text: string;
-  /** Only in this; by default in the inbox and in all channels of the user. */
+  /** Only in this conversation; by default in the inbox and in all channels of the user. */
   readonly conversation?: Conversation | "inbox";
   readonly from?: string;
   readonly kinds?: readonly Init<ContentKind>[];
   readonly sinceMs?: number;
   readonly untilMs?: number;
-  /** `next` of the page before. */
+  /** `next` of the previous page. */
   readonly before?: Cursor;
   readonly limit?: number;
 }
 
-/** What a search found, the newest first. */
+/** The messages found, newest first. */
 export interface FoundPage {
   readonly messages: readonly ReceivedMessage[];
-  /** Where to go on; `undefined`: that was all. */
+  /** The start of the next page; `undefined` on the last page. */
   readonly next?: Cursor | undefined;
 }
 
 /** A room that the device is in. */
 export interface JoinedRoom {
-  /** About how many devices are in. */
+  /** The approximate number of devices in the room. */
   readonly online: number;
   readonly answer: Uint8Array;
-  /** What was said last. */
+  /** The last messages. */
   readonly recent: readonly ReceivedMessage[];
 }
 
@@ -152,7 +152,7 @@ const MAX_EVENTS = 10_000;
 const MAX_EARLY_OUTCOMES = 256;
 const VERSION = "0.1.0";
 
-/** Sends in memory are counted from here on: no store makes as many. */
+/** The first local id of sends in memory. No store reaches it. */
 const FIRST_IN_MEMORY = 2 ** 31;
 
 type Outcome = { readonly published: Published } | { readonly error: ImError };
@@ -184,17 +184,17 @@ export class Client {
   readonly #listeners = new Set<Listener>();
   readonly #queue: ClientEvent[] = [];
   readonly #outcomes = new Map<number, Waiting>();
-  /** Of sends that settled before their handle was there. */
+  /** Outcomes of sends that settled before their handle existed. */
   readonly #early = new Map<number, Outcome>();
-  /** What listeners have dealt with, not told yet. */
+  /** Positions that listeners have processed and that are not acknowledged yet. */
   readonly #acks = new Map<LogName, Position>();
   readonly #stateListeners = new Set<() => void>();
-  /** What came of each log. */
+  /** The last position received of each log. */
   readonly #given = new Map<LogName, Position>();
-  /** What was asked for until it is taken back: rooms, watched users. */
+  /** Standing requests of the application: rooms and watched users. */
   readonly #standing = new Map<string, Question>();
   #installation: bigint;
-  /** The installation of what this process sends without a connection; drawn once. */
+  /** The installation of sends that this process makes without a connection; created once. */
   #own: bigint | undefined;
   #isPersistent: boolean;
   #link!: Link;
@@ -212,7 +212,7 @@ export class Client {
     this.#isPersistent = !(store instanceof MemoryStore);
     this.#user = saved.user;
     this.#installation = saved.installation;
-    // Nobody has sent anything from a new store.
+    // A new store has not sent anything yet.
     this.#own = saved.user === "" ? saved.installation : undefined;
     for (const { channel: log, seq, id } of saved.cursors) this.#given.set(log, { log, seq, id });
     const { endpoints, token } = options;
@@ -229,9 +229,9 @@ export class Client {
   }
 
   /**
-   * Opens the store and begins to connect. Events wait until {@link subscribe} or {@link events} takes them.
+   * Opens the store and starts to connect. Events wait until {@link subscribe} or {@link events} takes them.
    *
-   * @throws {@link ImError} where an option makes no sense, or the store cannot be read.
+   * @throws {@link ImError} if an option is invalid or the store cannot be read.
    */
   static async open(options: ClientOptions): Promise<Client> {
     const given = globalThis as { WebSocket?: unknown };
@@ -241,7 +241,7 @@ export class Client {
     const platform = options.tabs === false ? undefined : (options.tabs ?? platformTabs());
     const shared = isShared(store) ? store : undefined;
     const saved = await (async () => {
-      // Without locks the last tab has the store, and takes over what the others have not sent.
+      // Without locks the last tab has the store, and takes over the unsent messages of the others.
       if (shared && !platform) await shared.claim(true);
       return store.load();
     })().catch((error: unknown) => {
@@ -263,7 +263,7 @@ export class Client {
     return client;
   }
 
-  /** What the present link tells; once there is another one, it tells nothing. */
+  /** Returns handlers for the current link. They ignore its calls once another link has replaced it. */
   #handlers(): Parameters<MakeEngine>[1] {
     const store = this.#store;
     const guard = <T extends unknown[]>(handle: (...given: T) => void) => (...given: T): void => {
@@ -276,7 +276,7 @@ export class Client {
     };
   }
 
-  /** The store is of no use any more. */
+  /** Replaces an unusable store by one in memory. */
   #goOnInMemory(error: ImError): void {
     if (!this.#isPersistent || this.#closed) return;
     this.#isPersistent = false;
@@ -297,7 +297,7 @@ export class Client {
     for (const question of this.#standing.values()) this.#link.request(question).catch(() => {});
   }
 
-  /** Where the connection stands. */
+  /** The state of the connection. */
   get state(): ConnectionState {
     return this.#state;
   }
@@ -307,7 +307,7 @@ export class Client {
     return this.#user;
   }
 
-  /** Whether what is sent survives this page; not with a `MemoryStore`, and not after the event `store_lost`. */
+  /** Returns `true` if sends survive this page: not with a `MemoryStore`, and not after the event `store_lost`. */
   get isPersistent(): boolean {
     return this.#isPersistent;
   }
@@ -317,32 +317,35 @@ export class Client {
     return this.#device;
   }
 
-  /** Connects at once: after the server said not to, or while the client waits for its next attempt. */
+  /** Connects at once, even if the server has forbidden it or the client waits for its next attempt. */
   connect(): void {
     this.#link.connect();
   }
 
   /**
-   * Ends the connection, of all tabs that share it, and stays away until {@link connect} or until another tab is opened. What is sent
-   * meanwhile waits in the store.
+   * Disconnects all tabs that share the connection, and stays disconnected until {@link connect} is called or another tab is
+   * opened. Messages that are sent meanwhile wait in the store.
    */
   disconnect(): void {
     this.#link.disconnect();
   }
 
-  /** The network may have changed, or the device was asleep. Browsers say so by themselves; elsewhere the application does. */
+  /**
+   * Tells the client that the network may have changed or the device was asleep. Browsers report that themselves; elsewhere the
+   * application does.
+   */
   wake(): void {
     this.#link.wake();
   }
 
-  /** Calls a function with every event from here on, and first with those that nobody has taken yet. Returns how to stop. */
+  /** Calls a function with every event from now on, after those that were not taken yet. Returns a function that ends that. */
   subscribe(listener: Listener): () => void {
     this.#listeners.add(listener);
     queueMicrotask(() => this.#pump());
     return () => this.#listeners.delete(listener);
   }
 
-  /** The events, one by one. An event counts as dealt with when the next one is asked for. */
+  /** Returns the events one by one. An event counts as processed when the next one is requested. */
   async *events(): AsyncGenerator<ClientEvent, void, void> {
     let event: ClientEvent | undefined;
     let taken: (() => void) | undefined;
@@ -370,17 +373,18 @@ export class Client {
     }
   }
 
-  /** Calls a function whenever {@link state} or {@link user} has changed. Returns how to stop. */
+  /** Calls a function whenever {@link state} or {@link user} has changed. Returns a function that ends that. */
   onState(listener: () => void): () => void {
     this.#stateListeners.add(listener);
     return () => this.#stateListeners.delete(listener);
   }
 
   /**
-   * Sends a message to a user or a channel. When the promise resolves the message is in the store: it travels as soon as there
+   * Sends a message to a user or a channel. When the promise resolves, the message is in the store: it is sent as soon as there
    * is a connection, in order, and has one effect however often it is tried.
    *
-   * @throws {@link ImError} with the code `invalid`, `too_large`, `queue_full`, `store` or `closed`: it was not taken.
+   * @throws {@link ImError} with the code `invalid`, `too_large`, `queue_full`, `store` or `closed`: the message will not be
+   * sent.
    */
   async send(to: Conversation, content: ContentInit | string): Promise<SentMessage> {
     if (this.#closed) throw new ImError("closed", `the message to ${keyOf(to)} was not taken: the client is closed`);
@@ -394,10 +398,11 @@ export class Client {
   }
 
   /**
-   * Sends anew what has failed, as a new message at the end of its conversation, and forgets the failed one. Returns `undefined` where
-   * nothing failed under this local id. A message that is retried, restored from a backup and retried again arrives once.
+   * Sends a failed message again, as a new message at the end of its conversation, and forgets the failed one. Returns
+   * `undefined` if no failed message has this local id. A message that is retried, restored from a backup and retried again
+   * arrives once.
    *
-   * @throws {@link ImError} with the code `store` or `closed`: it stays failed.
+   * @throws {@link ImError} with the code `store` or `closed`: the message stays failed.
    */
   async retry(localId: number): Promise<SentMessage | undefined> {
     if (this.#closed) throw new ImError("closed", "the message was not taken: the client is closed");
@@ -407,23 +412,23 @@ export class Client {
     return retry && this.#sent(retry.localId, conversationOf(retry.to));
   }
 
-  /** Forgets a send that waits or that failed. Returns `false` if it may have arrived already, or is unknown. */
+  /** Forgets a send that is waiting or failed. Returns `false` if it may have arrived already, or is unknown. */
   discard(localId: number): Promise<boolean> {
     return this.#link.discard(localId);
   }
 
-  /** Returns the sends that are not settled and those that failed, in their order. */
+  /** Returns the unsettled and the failed sends, in order. */
   async queued(): Promise<QueuedMessage[]> {
     const queued = await this.#link.queued();
     return queued.map(({ to, content, ...rest }) => ({ ...rest, to: conversationOf(to), content: decode("Content", content) }));
   }
 
-  /** With `ack: "manual"`: the application has dealt with everything in a log up to this position. */
+  /** Acknowledges everything in a log up to this position, with `ack: "manual"`. */
   ack(position: Position): void {
     this.#link.ack(position);
   }
 
-  /** Returns a page of what came before: of a conversation, or of the whole inbox. */
+  /** Returns a page of the history of a conversation, or of the whole inbox. */
   async history(of: Conversation | "inbox", query: HistoryQuery = {}): Promise<HistoryPage> {
     const { raw = false, before, beforeId, after, afterId, limit, sinceMs, untilMs, kinds } = query;
     const history = { ...place(of), before, beforeId, after, afterId, limit, sinceMs, untilMs, kinds: [...(kinds ?? [])], messages: !raw };
@@ -432,7 +437,7 @@ export class Client {
     return { messages: this.#messages(page.entries), changes: this.#messages(page.changes), more: page.more, next };
   }
 
-  /** Searches messages that the back end keeps for good. */
+  /** Searches the messages that the back end has archived. */
   async search(query: SearchQuery): Promise<FoundPage> {
     const { conversation, kinds, before, ...rest } = query;
     const search = { ...rest, ...(conversation ? place(conversation) : {}), kinds: [...(kinds ?? [])], before };
@@ -440,12 +445,12 @@ export class Client {
     return { messages: this.#messages(found.entries), next: found.next };
   }
 
-  /** Returns a page of the list of conversations. From then on changes to it come as events. */
+  /** Returns a page of the list of conversations. From then on, changes to it arrive as events. */
   async conversations(page: { readonly limit?: number; readonly skip?: number } = {}): Promise<Conversations> {
     return expect(await this.#request({ conversations: page }), "conversations");
   }
 
-  /** Loads all pages into a list, which is up to date from then on as long as it is fed with all events. */
+  /** Loads all pages into a list. From then on the list is up to date as long as it gets all events. */
   async loadConversations(list: ConversationList): Promise<void> {
     list.beginLoading();
     for (let skip = 0; ; ) {
@@ -457,8 +462,8 @@ export class Client {
   }
 
   /**
-   * Sets something in a conversation, for all devices of the user: what was read, pinned, muted, a draft. When the promise
-   * resolves the store has it.
+   * Changes a conversation for all devices of the user: read mark, pinned, muted, draft. When the promise resolves, the change is
+   * in the store.
    */
   mark(conversation: Conversation, change: ConversationChange): Promise<void> {
     checkConversation(conversation);
@@ -470,24 +475,24 @@ export class Client {
     return this.mark(conversation, { read: message.seq, readId: message.id });
   }
 
-  /** Returns who has read a message of a channel. */
+  /** Returns the users who have read a message of a channel. */
   async readers(channel: string, seq: number, limit = 0): Promise<Readers> {
     return expect(await this.#request({ readers: { channel, seq, limit } }), "readers");
   }
 
-  /** Goes into a room, also over later connections, until {@link leaveRoom} or the event `room_left`. */
+  /** Joins a room. The device stays in it over later connections, until {@link leaveRoom} or the event `room_left`. */
   async joinRoom(channel: string, data: Uint8Array = new Uint8Array(0)): Promise<JoinedRoom> {
     checkConversation({ channel });
     const { online, answer, recent } = expect(await this.#request({ joinRoom: { channel, data } }), "joinedRoom");
     return { online, answer, recent: this.#messages(recent) };
   }
 
-  /** Goes out of a room. */
+  /** Leaves a room. */
   async leaveRoom(channel: string): Promise<void> {
     await this.#request({ leaveRoom: { channel } });
   }
 
-  /** Watches these users and no others; changes come as events. Returns where those are online whom this user may see. */
+  /** Watches these users and no others; changes arrive as events. Returns the presence of those whom this user may see. */
   async watch(users: readonly string[]): Promise<Presence[]> {
     checkWatch(users);
     for (const user of users) checkConversation({ user });
@@ -495,15 +500,15 @@ export class Client {
   }
 
   /**
-   * Tells other devices something for the moment, such as that somebody types. It is sent once and kept nowhere. Resolves to
-   * `false` if it goes nowhere: there is no connection, or it is larger than 4096 bytes.
+   * Sends a signal to other devices, such as that the user is typing. It is sent once and not stored. Resolves to `false` if it
+   * is not sent: there is no connection, or the signal is larger than 4096 bytes.
    */
   signal(to: Conversation, body: Pick<Init<Signal>, "typing" | "call" | "custom">, device?: Device): Promise<boolean> {
     checkConversation(to);
     return this.#link.signal({ to: to.user, channel: to.channel, device, ...body });
   }
 
-  /** Sends what can be sent within `timeoutMs`, and ends. What could not be sent stays in the store. */
+  /** Sends what can be sent within `timeoutMs`, and closes the client. The rest stays in the store. */
   async close(timeoutMs = 2000): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -531,7 +536,7 @@ export class Client {
     } catch (cause) {
       const error = storeError(cause);
       if (this.#closed || (error.code !== "store" && error.code !== "closed")) throw error;
-      // It was opened anew several times by now, unless something else has given it up meanwhile.
+      // The store was reopened several times by now. Gives it up, unless that has happened meanwhile.
       if (this.#store === store) {
         if (!this.#isPersistent) throw error;
         this.#goOnInMemory(error);
@@ -558,7 +563,7 @@ export class Client {
     const promise = new Promise<Published>((resolve, reject) => {
       settle = (outcome) => ("error" in outcome ? reject(outcome.error) : resolve(outcome.published));
     });
-    // Whoever does not ask for the outcome learns of it by an event.
+    // Callers that do not await the outcome learn of it by an event.
     promise.catch(() => {});
     const waiting = { promise, settle };
     const early = this.#early.get(localId);
@@ -574,7 +579,8 @@ export class Client {
 
   #take(event: ClientEvent): void {
     if (event.type === "stopped" && event.code === CloseCode.Replaced && this.#link instanceof Engine && isShared(this.#store)) {
-      // A tab without locks learns from the server that another one has the store: that is no end.
+      // Without locks, a tab learns from the server that another one has the store, which does not stop the
+      // client.
       const tell = (isClaimed: boolean): void => (isClaimed ? this.#queueEvent(event) : this.#goOnInMemory(taken()));
       void this.#store.isClaimed().then(tell, () => tell(true));
       return;
@@ -605,7 +611,7 @@ export class Client {
     if (this.#early.size > MAX_EARLY_OUTCOMES) for (const oldest of this.#early.keys()) return void this.#early.delete(oldest);
   }
 
-  /** Gives events to the listeners, one after the other. */
+  /** Passes events to the listeners, one after the other. */
   #pump(): void {
     if (this.#pumping) return;
     this.#pumping = true;
@@ -665,7 +671,7 @@ export class Client {
     if (this.#options.ack === "manual") return;
     const position = event.type === "message" ? event.message.position : event.type === "reset" && event.reason !== "left" ? event.position : undefined;
     if (!position) return;
-    // Many at a time are one acknowledgement for each log.
+    // One acknowledgement per log for many events.
     if (this.#acks.size === 0) queueMicrotask(() => this.#flushAcks());
     this.#acks.set(position.log, position);
   }
@@ -696,7 +702,7 @@ function expect<K extends keyof Response>(response: Response, kind: K): NonNulla
   return value;
 }
 
-/** Calls a function when the page or the network is back. Returns how to stop. */
+/** Calls a function when the page is visible or the network is back. Returns a function that ends that. */
 function onWake(wake: () => void): () => void {
   const page = globalThis as Partial<Pick<Window & typeof globalThis, "document" | "addEventListener" | "removeEventListener">>;
   if (!page.addEventListener || !page.removeEventListener) return () => {};

@@ -1,11 +1,11 @@
 /**
  * The protobuf codec: field tables read by one small encoder and one small decoder.
  *
- * Fields that are not known are kept as they came and written again, so that content of a newer version survives.
+ * Unknown fields are kept as they arrived and written again, so that content of a newer version survives.
  */
 import { tables, type Messages } from "./proto.js";
 
-/** What may be left out where a message is written: everything. Missing fields have their defaults. */
+/** The fields to write of a message. All are optional; omitted ones have their defaults. */
 export type Init<T> = T extends Uint8Array | bigint | string | number | boolean
   ? T
   : T extends (infer U)[]
@@ -27,7 +27,7 @@ interface Field {
   readonly type: string;
   readonly message: keyof Messages | "";
   readonly repeated: boolean;
-  /** Written even where it has its default. */
+  /** Set if it is written even with its default value. */
   readonly explicit: boolean;
   /** The other fields of its `oneof`. */
   readonly rivals: readonly string[];
@@ -48,7 +48,7 @@ const DEFAULTS: Readonly<Record<string, unknown>> = {
 /** Wire types of single values; strings, bytes, maps and messages have 2. */
 const WIRE: Readonly<Record<string, number>> = { o: 0, u: 0, i: 0, z: 0, n: 0, l: 0, g: 0, f: 1 };
 const MAX_DEPTH = 100;
-/** Shorter texts are read without the platform's decoder, which takes longer to begin. */
+/** Shorter texts are decoded without the platform's decoder, which is slow to start. */
 const SHORT = 40;
 
 const schemas = new Map<string, Schema>();
@@ -132,7 +132,7 @@ class Writer {
     this.length += value.length;
   }
 
-  /** Writes what `body` writes, behind its length. */
+  /** Writes the output of `body`, preceded by its length. */
   delimited(body: () => void): void {
     this.reserve(1);
     const start = ++this.length;
@@ -229,7 +229,7 @@ export function encode<K extends keyof Messages>(name: K, value: Init<Messages[K
   return writer.bytes.slice(0, writer.length);
 }
 
-/** Returns a frame with its length in front, as it travels. */
+/** Returns a frame preceded by its length, as it is sent. */
 export function encodeFrame(frame: Init<Messages["Frame"]>): Uint8Array {
   const writer = new Writer();
   writer.delimited(() => writer.message("Frame", frame as Value));
@@ -342,7 +342,7 @@ class Reader {
     } else this.fail("a field has no known wire type");
   }
 
-  /** Reads to the end, into `value`: what comes twice is merged. */
+  /** Reads to the end, into `value`; repeated fields are merged. */
   message(schema: Schema, value: Value, depth: number): Value {
     if (depth > MAX_DEPTH) this.fail("messages are nested too deeply");
     while (this.at < this.end) {
@@ -420,7 +420,7 @@ function convert(type: string, value: number | bigint): unknown {
     case "g":
       return big;
     default:
-      // Places and counts end at 2^53 - 1.
+      // Positions and counts are limited to 2^53 - 1.
       return Math.min(Number(big), Number.MAX_SAFE_INTEGER);
   }
 }
@@ -428,7 +428,7 @@ function convert(type: string, value: number | bigint): unknown {
 /**
  * Reads a message.
  *
- * @throws {@link DecodeError} where the bytes are none.
+ * @throws {@link DecodeError} if the bytes are not such a message.
  */
 export function decode<K extends keyof Messages>(name: K, bytes: Uint8Array): Messages[K] {
   const schema = schemaOf(name);
@@ -443,7 +443,7 @@ export class FrameTooLargeError extends Error {
 /**
  * Reads the frames of one WebSocket message.
  *
- * @throws {@link DecodeError} where the bytes are no frames, {@link FrameTooLargeError} where one is over the limit.
+ * @throws {@link DecodeError} if the bytes are not frames, {@link FrameTooLargeError} if a frame exceeds the limit.
  */
 export function* decodeFrames(bytes: Uint8Array, maxFrameBytes: number): Generator<Messages["Frame"]> {
   let at = 0;

@@ -8,30 +8,30 @@ import { Timeline, type Recalled, type ShownMessage } from "./timeline.js";
 /** A conversation as the list shows it. */
 export interface ListedConversation {
   readonly conversation: Conversation;
-  /** What the user has set in it. */
+  /** The user's settings and read marks in it. */
   readonly state: ConversationState;
-  /** The last message, with what it says now; without its content where it was recalled. */
+  /** The last message with its changes applied; without content if it was recalled. */
   readonly last?: ReceivedMessage | undefined;
   readonly lastRecalled?: Recalled | undefined;
-  /** Messages of others behind what was read, counted up to 999. */
+  /** Unread messages of others, counted up to 999. */
   readonly unread: number;
-  /** There may be more than that. */
+  /** Set if the actual number may be higher. */
   readonly unreadMore: boolean;
-  /** How many of them mention the user. */
+  /** The number of unread messages that mention the user. */
   readonly mentions: number;
 }
 
-/** How many messages are unread. */
+/** A number of unread messages. */
 export interface Unread {
   readonly count: number;
-  /** There may be more. */
+  /** Set if the actual number may be higher. */
   readonly more: boolean;
 }
 
 interface Recent {
   readonly log: LogName;
   readonly seq: number;
-  /** `undefined`: it belongs to no conversation. */
+  /** The conversation; `undefined` if it belongs to none. */
   readonly key: string | undefined;
   readonly message: ReceivedMessage;
 }
@@ -43,7 +43,7 @@ interface Rank {
 
 const MAX_UNREAD = 999;
 const LISTED = 100;
-/** How many entries are remembered, for a page that was made before they came. */
+/** Number of recent entries that are kept, for a page that was made before they arrived. */
 const MAX_RECENT = 1024;
 
 const readTo = (state: ConversationState): number => Math.max(state.read, shownFrom(state));
@@ -60,13 +60,13 @@ class Item {
   lastRecalled: Recalled | undefined;
   #lastEdit: Rank | undefined;
   end = 0;
-  /** Unread ones whose places are not known; all of them are before those that are. */
+  /** Number of unread messages at unknown positions, all of them before the known ones. */
   #unlisted = 0;
   #unlistedMentions = 0;
   #more = false;
-  /** `more` says that the back end did not go on counting. */
+  /** Set with `more` if the back end has stopped counting. */
   #full = false;
-  /** By place, ascending, with what is there; 0: not known. */
+  /** The unread messages by position, ascending; an id of 0 is unknown. */
   readonly #unread = new Map<number, MessageId>();
   readonly #places = new Map<MessageId, number>();
   readonly #mentions = new Set<number>();
@@ -127,12 +127,12 @@ class Item {
     return { conversation: conversationOf(this.key), state, last, lastRecalled, unread: this.count, unreadMore: this.more, mentions: this.mentioned };
   }
 
-  /** Takes the next entry of the log. `done`: what was done to it, if that came first. */
+  /** Takes the next entry of the log. `done` is its state by changes that arrived before it, if any. */
   add(user: string, seq: number, message: ReceivedMessage, done: ShownMessage | undefined): void {
     if (seq <= this.end) return;
     this.end = seq;
     const { content, from, id } = message;
-    // What changes another message is none to be shown or counted.
+    // A change of another message is neither shown nor counted.
     if (!shows(this.state, seq) || content.change) return;
     if (!done?.isDeleted) {
       this.#lastEdit = this.lastRecalled = undefined;
@@ -153,7 +153,7 @@ class Item {
     }
   }
 
-  /** Something was done to a message. Returns `false` if what that comes to cannot be told. */
+  /** Takes a change of a message. Returns `false` if its effect on the counts is unknown. */
   change(user: string, id: MessageId, done: ShownMessage): boolean {
     let canTell = true;
     const seq = this.#places.get(id);
@@ -162,12 +162,12 @@ class Item {
       this.#places.delete(id);
       this.#unread.delete(seq);
       this.#mentions.delete(seq);
-      // The back end would have counted another one instead.
+      // The back end would have counted another message instead.
       canTell = !this.#full || this.#total >= MAX_UNREAD;
     } else if (done.content) this.#setMention(user, seq, done.content);
     if (this.last?.id === id) {
       this.#showLast(done);
-      // What is before it is not known.
+      // The message before it is unknown.
       if (done.isDeleted) canTell = false;
     }
     return canTell;
@@ -177,7 +177,7 @@ class Item {
     return this.#places.has(id) || this.last?.id === id;
   }
 
-  /** Takes a state that replaces an older one. Returns `false` if how many are unread now cannot be told. */
+  /** Takes a newer state. Returns `false` if the number of unread messages is then unknown. */
   set(state: ConversationState): boolean {
     if (state.version <= this.state.version) return true;
     const was = readTo(this.state);
@@ -192,7 +192,7 @@ class Item {
       this.#places.delete(id);
     }
     for (const seq of this.#mentions) if (seq <= is) this.#mentions.delete(seq);
-    // Those whose places are not known are before the first one that is, or before the end.
+    // Those at unknown positions are before the first known one, or before the end.
     const coversUnlisted = is >= first;
     if (coversUnlisted) {
       this.#unlisted = this.#unlistedMentions = 0;
@@ -206,7 +206,7 @@ class Item {
     else this.#mentions.delete(seq);
   }
 
-  /** The last message as changes have left it, by the rules of a `Timeline`. */
+  /** Updates the last message with its changes, by the rules of a `Timeline`. */
   #showLast(done: ShownMessage): void {
     const { last } = this;
     if (!last) return;
@@ -225,18 +225,18 @@ class Item {
 }
 
 /**
- * The list of conversations, with last messages and unread counts: made from pages, and kept up to date by events without asking
- * again. It does no I/O.
+ * The list of conversations, with last messages and unread counts. It is made from pages, and kept up to date by events without
+ * further requests. It does no I/O.
  *
- * Feed it with all events from the beginning, whether there is a page yet or not; load all pages where {@link needsLoading} says so,
- * with {@link Client.loadConversations}.
+ * Pass it all events from the beginning, even before the first page. Load all pages with {@link Client.loadConversations}
+ * whenever {@link needsLoading} is set.
  */
 export class ConversationList {
   readonly #items = new Map<string, Item>();
   #recent: Recent[] = [];
-  /** What was done to messages, whether they are known or not. */
+  /** The changes of messages, known or not. */
   #changes: Timeline;
-  /** The end of the inbox, as far as pages and entries tell. */
+  /** The end of the inbox, according to pages and entries. */
   #inboxEnd = 0;
   #stale = true;
   #loaded = false;
@@ -245,12 +245,12 @@ export class ConversationList {
     this.#changes = new Timeline(user, MAX_RECENT);
   }
 
-  /** Whether pages have to be loaded: at first, and after something whose effect cannot be known, such as a reset. */
+  /** Set if pages have to be loaded: at first, and after an event with unknown effect, such as a reset. */
   get needsLoading(): boolean {
     return this.#stale || !this.#loaded;
   }
 
-  /** Before the first page is asked for: what was known gives way to what comes. */
+  /** Clears the list before the first page is requested. */
   beginLoading(): void {
     this.#items.clear();
     this.#inboxEnd = 0;
@@ -267,7 +267,7 @@ export class ConversationList {
       ends.set(key, listed.end);
       const known = this.#items.get(key);
       this.#items.set(key, new Item(key, listed.state, listed));
-      // What was set since the page was made.
+      // Applies changes that are newer than the page.
       if (known) this.#set(known.state);
     }
     for (const [key, end] of ends) this.#catchUp(key, end);
@@ -277,13 +277,13 @@ export class ConversationList {
     }
     if (page.more) return;
     this.#loaded = true;
-    // Conversations that began since.
+    // Adds conversations that are newer than the pages.
     const inboxEnd = this.#inboxEnd;
     const began = this.#recent.filter(({ key }) => key !== undefined && !this.#items.has(key));
     for (const { key, seq, message } of began) this.#add(key as string, seq, message, inboxEnd);
   }
 
-  /** Takes an event. Returns whether something in the list may look different. */
+  /** Takes an event. Returns `true` if something in the list may look different. */
   apply(event: ClientEvent): boolean {
     if (event.type === "message") return this.#take(event.message);
     if (event.type === "conversations_changed") {
@@ -294,10 +294,10 @@ export class ConversationList {
     const { log } = event.position;
     this.#recent = this.#recent.filter((recent) => recent.log !== log);
     if (event.reason === "left") {
-      // One that was closed stays, as long as the user wants it.
+      // A closed channel stays in the list until the user deletes it.
       return this.#items.get(`#${log}`)?.state.closed === undefined && this.#items.delete(`#${log}`);
     }
-    // What was done may have been taken away with what it was done to.
+    // The changes may have been rolled back together with their messages.
     this.#changes = new Timeline(this.user, MAX_RECENT);
     this.#stale = true;
     return false;
@@ -314,12 +314,12 @@ export class ConversationList {
     return items.map((item) => item.show());
   }
 
-  /** Returns one of them, also if it is hidden. */
+  /** Returns a conversation, even if it is hidden. */
   get(conversation: Conversation): ListedConversation | undefined {
     return this.#items.get(keyOf(conversation))?.show();
   }
 
-  /** Unread messages in all conversations that are in the list and not muted: what a badge shows. */
+  /** Unread messages in all listed conversations that are not muted, for a badge. */
   unread(nowMs: number = Date.now()): Unread {
     let [count, more] = [0, false];
     for (const item of this.#items.values()) {
@@ -344,27 +344,27 @@ export class ConversationList {
     return key !== undefined || isChange;
   }
 
-  /** Takes what is done to a message, if it matters here, in those of its conversations that do not know it yet. */
+  /** Applies a change to the conversations that its message may be in, except those that include it already. */
   #takeChange(log: LogName, named: string | undefined, message: ReceivedMessage, isNewTo: (key: string) => boolean): boolean {
     const change = message.content.change;
     if (!change || !alters(message.content)) return false;
     this.#changes.apply(message);
     const done = this.#changes.doneTo(change.messageId);
     if (!done) {
-      // Too many were done to later ones.
+      // Too many later messages have changes, so this one was dropped.
       this.#stale = true;
       return false;
     }
     const channel = log || change.channel;
     for (const [key, item] of this.#items) {
-      // Of a conversation that is not named it may be one whose id is not known here.
+      // Without a named conversation, it may be one in which the id of the message is unknown.
       const mayBeIn = channel ? key === `#${channel}` : key[0] !== "#" && (named === undefined || named === key || item.has(change.messageId));
       if (mayBeIn && isNewTo(key) && !item.change(this.user, change.messageId, done)) this.#stale = true;
     }
     return true;
   }
 
-  /** `knownTo`: the end of the inbox that is known of those without an item. */
+  /** Adds an entry. `knownTo` is the known end of the inbox for conversations without an item. */
   #add(key: string, seq: number, message: ReceivedMessage, knownTo: number): void {
     let item = this.#items.get(key);
     if (!item) {
@@ -375,12 +375,12 @@ export class ConversationList {
     item.add(this.user, seq, message, this.#changes.doneTo(message.id));
   }
 
-  /** Adds what came after a page was made. */
+  /** Adds the entries that are newer than a page. */
   #catchUp(key: string, knownTo: number): void {
     const item = this.#items.get(key);
     const log = key[0] === "#" ? key.slice(1) : "";
     const later = this.#recent.filter((recent) => recent.log === log && recent.seq > knownTo);
-    // Entries have no holes: what came first is gone.
+    // Entries have no gaps: the first of them are gone.
     if (later[0] && later[0].seq > knownTo + 1) this.#stale = true;
     for (const { key: of, seq, message } of later) if (of === key) item?.add(this.user, seq, message, this.#changes.doneTo(message.id));
   }
@@ -391,7 +391,7 @@ export class ConversationList {
     if (item) {
       if (!item.set(state)) this.#stale = true;
     } else if (state.version === 0) return;
-    // A channel is in the list when the device follows it.
+    // A channel is listed once the device follows it.
     else if (key[0] === "#") this.#stale = true;
     else this.#items.set(key, new Item(key, state));
   }

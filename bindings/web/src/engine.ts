@@ -10,15 +10,15 @@ import type { Response, Signal } from "./proto.js";
 import type { Socket, SocketFactory } from "./socket.js";
 import type { Saved, SavedPublish, Store } from "./store/store.js";
 
-/** Thrown by a token provider when there will be no token, as the user has logged out. The client stops. */
+/** Thrown by a token provider when there will be no token, since the user has logged out. The client stops. */
 export class SignedOutError extends Error {
   override readonly name = "SignedOutError";
 }
 
-/** Gives the client a token for the user; called when one is needed, one call at a time. */
+/** Returns a token of the user. The client calls it when it needs one, one call at a time. */
 export type TokenProvider = (request: TokenRequest) => Promise<string> | string;
 
-/** What an {@link Engine} is made of. */
+/** The parts of an {@link Engine}. */
 export interface EngineConfig {
   readonly core: CoreConfig;
   readonly store: Store;
@@ -28,17 +28,20 @@ export interface EngineConfig {
   readonly endpoints: () => Promise<readonly string[]>;
   readonly onEvent: (event: ClientEvent) => void;
   readonly onState: (state: ConnectionState) => void;
-  /** The store is of no use to this engine any more: with the code `closed` another tab has claimed it, with `store` it stays away. */
+  /**
+   * Called when this engine cannot use the store any more: with the code `closed` another tab has claimed it, with `store` it
+   * keeps failing.
+   */
   readonly onStoreLost?: (error: ImError) => void;
 }
 
-/** What a client asks of whoever has the connection: the engine in this tab, or in another one. */
+/** The interface of the connection's owner: the engine in this tab, or in another one. */
 export interface Link {
   connect(): void;
   disconnect(): void;
-  /** The store has new sends. */
+  /** Reads new sends from the store. */
   pull(): void;
-  /** The network may have changed, or the machine slept. */
+  /** The network may have changed, or the machine was asleep. */
   wake(): void;
   setReading(reading: boolean): void;
   ack(position: Position): void;
@@ -46,13 +49,13 @@ export interface Link {
   mark(to: Conversation, change: ConversationChange): Promise<void>;
   signal(signal: Init<Signal>): Promise<boolean>;
   discard(localId: number): Promise<boolean>;
-  /** Replaces a failed send by a new one, which is pulled. */
+  /** Replaces a failed send by a new one, and sends that. */
   retry(localId: number): Promise<SavedPublish | undefined>;
   queued(): Promise<QueuedSend[]>;
   close(timeoutMs: number): Promise<void>;
 }
 
-/** The wall clock, since only that counts sleep; it never goes back. */
+/** The wall clock, since only that includes sleep. It never goes back. */
 class Clock {
   #last = 0;
   #offset = 0;
@@ -65,13 +68,13 @@ class Clock {
 }
 
 const SUBPROTOCOL = "im.v1";
-/** What waits in the socket before more is sent. */
+/** Maximum number of bytes that wait in the socket before more is sent. */
 const MAX_BUFFERED = 1024 * 1024;
 const DRAIN_MS = 50;
 const LATE_MS = 2000;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 const ATTEMPT_TO_ASK_MS = 30_000;
-/** So many failures in a row mean that the store stays away. */
+/** Number of consecutive failures after which the store counts as lost. */
 const MAX_STORE_FAILURES = 3;
 
 /** Runs a {@link Core} over sockets, timers and a store. */
@@ -82,7 +85,7 @@ export class Engine implements Link {
   readonly #tickets = new Map<number, { resolve(response: Response): void; reject(error: ImError): void }>();
   #lastTicket = 0;
   #socket: Socket | undefined;
-  /** Counts attempts, so that events of earlier sockets are known. */
+  /** Counts attempts, to recognise events of earlier sockets. */
   #attempt = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #timerAt: number | undefined;
@@ -152,7 +155,7 @@ export class Engine implements Link {
   }
 
   async retry(localId: number): Promise<SavedPublish | undefined> {
-    // The store learns of failures behind the application.
+    // Waits until failures are in the store, which the application does not see.
     await this.#saved();
     const retry = await this.#config.store.retry(localId);
     if (retry) this.pull();
@@ -171,7 +174,7 @@ export class Engine implements Link {
     return this.#closed;
   }
 
-  /** Ends at once, without a word to anybody: another tab has the connection now. */
+  /** Ends at once without notifying anybody: another tab has the connection now. */
   abandon(): void {
     this.#abandoned = true;
     this.#attempt++;
@@ -184,7 +187,7 @@ export class Engine implements Link {
     this.#tickets.clear();
   }
 
-  /** Resolves when everything up to now is in the store. */
+  /** Resolves when everything so far is in the store. */
   async #saved(): Promise<void> {
     while (!this.#abandoned && this.#core.hasUnsaved) {
       const error = await this.#saving;
@@ -200,7 +203,7 @@ export class Engine implements Link {
     return result;
   }
 
-  /** Does what the core says until it says nothing more. */
+  /** Carries out the core's actions until there are none. */
   #run(): void {
     this.#again = true;
     if (this.#running) return;
@@ -251,7 +254,7 @@ export class Engine implements Link {
     }
   }
 
-  /** Counts a failure of the store. Returns whether the owner was told that it is lost. */
+  /** Counts a failure of the store. Returns `true` if the owner was told that the store is lost. */
   #isLost(failure: ImError): boolean {
     const { onStoreLost } = this.#config;
     if (!onStoreLost || (failure.code !== "closed" && ++this.#storeFailures < MAX_STORE_FAILURES)) return false;
@@ -267,7 +270,7 @@ export class Engine implements Link {
       try {
         this.#socket.send(frame);
       } catch {
-        // A socket that closes says so by an event of its own.
+        // A closing socket reports that by an event of its own.
       }
     }
     if (this.#socket) setTimeout(() => this.#run(), DRAIN_MS);
@@ -298,7 +301,7 @@ export class Engine implements Link {
   }
 
   #closeSocket(code: number, reason: string): void {
-    // Its further events do not count.
+    // Its further events are ignored.
     this.#attempt++;
     this.#socket?.close(code, reason);
     this.#socket = undefined;
@@ -364,7 +367,7 @@ function withTimeout<T>(promise: Promise<T>, what: string): Promise<T> {
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
-/** Returns a store's failure as the application sees it. */
+/** Converts a store's failure for the application. */
 export function storeError(error: unknown): ImError {
   return error instanceof ImError ? error : new ImError("store", `what the device has to remember could not be saved: ${messageOf(error)}`, undefined, { cause: error });
 }

@@ -1,4 +1,4 @@
-/** What went wrong, as a name that stays the same over versions. */
+/** The codes of errors, which are stable over versions. */
 export type ErrorCode =
   | "invalid"
   | "too_large"
@@ -13,34 +13,34 @@ export type ErrorCode =
   | "busy"
   | "unexpected";
 
-/** Why something that the application asked for did not happen. */
+/** The reason why a request of the application failed. */
 export class ImError extends Error {
   override readonly name = "ImError";
 
   constructor(
     readonly code: ErrorCode,
     message: string,
-    /** The back end's refusal, where there is one. */
+    /** The back end's refusal, if there is one. */
     readonly refusal?: Refusal,
     options?: ErrorOptions,
   ) {
     super(message, options);
   }
 
-  /** Whether the same may be sent anew: nothing came of it, for certain. */
+  /** Set if the message may be sent again: the failed attempt certainly had no effect. */
   get isRetryable(): boolean {
     return this.code === "refused" || this.code === "store" || this.code === "queue_full";
   }
 }
 
-/** What a server or a back end said when it refused. */
+/** The refusal of a server or a back end. */
 export interface Refusal {
   /** A number of `RefusalKind`. */
   readonly kind: number;
   readonly reason: string;
-  /** The application's own code, or less than 0: a rule of the back end's SDK. */
+  /** The application's own code, or a negative one for a rule of the back end's SDK. */
   readonly code: number;
-  /** When the same may be tried again, in milliseconds; 0: never. */
+  /** The time in milliseconds after which to retry; 0 for never. */
   readonly retryAfterMs: number;
 }
 

@@ -1,25 +1,25 @@
-/** A message's id: 64 bits, so no JavaScript number. Ids are roughly in order of time. */
+/** A message's id: 64 bits, too large for a JavaScript number. Ids are roughly in order of time. */
 export type MessageId = bigint;
 
 /** Milliseconds of the Unix epoch at which message ids begin. */
 const ID_EPOCH_MS = 1735689600000;
 
-/** Returns when a message was sent, in milliseconds since the Unix epoch, as its id tells. */
+/** Returns the time at which a message was sent, from its id, in milliseconds since the Unix epoch. */
 export function sentAt(id: MessageId): number {
   return ID_EPOCH_MS + Number(id >> 22n);
 }
 
-/** A conversation as a device names it: with a user, or in a channel. */
+/** A conversation from the view of a device: with a user, or in a channel. */
 export type Conversation = { readonly user: string; readonly channel?: undefined } | { readonly channel: string; readonly user?: undefined };
 
-/** The log of a channel, or `""`: the user's inbox. */
+/** The log of a channel; `""` for the user's inbox. */
 export type LogName = string;
 
-/** A place in a log. */
+/** A position in a log. */
 export interface Position {
   readonly log: LogName;
   readonly seq: number;
-  /** The message there; 0: not known. */
+  /** The message at this position; 0 if unknown. */
   readonly id: MessageId;
 }
 
@@ -40,12 +40,12 @@ export function isConversation(to: Conversation): boolean {
   return (to.user === undefined) !== (to.channel === undefined) && isId(to.user ?? to.channel ?? "");
 }
 
-/** Returns a text by which a conversation can be a key of a map. */
+/** Returns a string for a conversation, to use as a key of a map. */
 export function keyOf(to: Conversation): string {
   return to.user === undefined ? `#${to.channel}` : `@${to.user}`;
 }
 
-/** Returns the conversation of {@link keyOf}'s text. */
+/** Returns the conversation of a string from {@link keyOf}. */
 export function conversationOf(key: string): Conversation {
   return key[0] === "#" ? { channel: key.slice(1) } : { user: key.slice(1) };
 }

@@ -27,12 +27,12 @@ import { conversationOf, keyOf, type Conversation, type MessageId } from "./ids.
 import type { Content, Presence } from "./proto.js";
 import { Timeline, type ReactionGroup, type Recalled, type ShownMessage } from "./timeline.js";
 
-/** A message as changes have left it; another object whenever it looks different. */
+/** A message with its changes applied; a new object whenever it looks different. */
 export interface MessageView {
   readonly id: MessageId;
   readonly from: string | undefined;
   readonly seq: number | undefined;
-  /** `undefined` where it is recalled or deleted. */
+  /** The content; `undefined` if the message was recalled or deleted. */
   readonly content: Content | undefined;
   readonly isEdited: boolean;
   readonly isPinned: boolean;
@@ -41,56 +41,56 @@ export interface MessageView {
   readonly reactions: readonly ReactionGroup[];
 }
 
-/** What {@link useMessages} returns. */
+/** The result of {@link useMessages}. */
 export interface MessagesView {
   /** In the order of the log. */
   readonly messages: readonly MessageView[];
-  /** Own sends that are not settled, or failed. */
+  /** Own sends that are not settled, or that failed. */
   readonly pending: readonly QueuedMessage[];
   readonly isLoading: boolean;
-  /** There are earlier ones: see `loadMore`. */
+  /** Set if there are earlier messages: see `loadMore`. */
   readonly hasMore: boolean;
-  /** Why the last page could not be loaded. */
+  /** The error of loading the last page. */
   readonly error: Error | undefined;
   readonly loadMore: () => Promise<void>;
-  /** Sends into the conversation; it is among `pending` at once. */
+  /** Sends into the conversation. The message is in `pending` at once. */
   readonly send: (content: ContentInit | string) => Promise<SentMessage>;
 }
 
-/** What {@link useConversations} returns. */
+/** The result of {@link useConversations}. */
 export interface ConversationsView {
   /** Pinned ones first, then by their last messages, newest first. */
   readonly conversations: readonly ListedConversation[];
   readonly unread: Unread;
   readonly isLoading: boolean;
-  /** Why the list could not be loaded. It is tried again with the next connection. */
+  /** The error of loading the list. It is loaded again with the next connection. */
   readonly error: Error | undefined;
 }
 
 const Context = createContext<Client | undefined>(undefined);
 const PAGE = 50;
 
-/** Gives a client to the hooks below it. While it is there, events are taken. */
+/** Provides a client to the hooks below it. While it is mounted, events are taken. */
 export function ClientProvider({ client, children }: { readonly client: Client; readonly children?: ReactNode }): ReactNode {
   useEffect(() => client.subscribe(() => {}), [client]);
   return createElement(Context.Provider, { value: client }, children);
 }
 
-/** The client of the nearest {@link ClientProvider}. */
+/** Returns the client of the nearest {@link ClientProvider}. */
 export function useClient(): Client {
   const client = useContext(Context);
   if (!client) throw new Error("there is no client here: put a ClientProvider above the component");
   return client;
 }
 
-/** Where the connection stands. */
+/** Returns the state of the connection. */
 export function useConnection(): ConnectionState {
   const client = useClient();
   const subscribe = useCallback((changed: () => void) => client.onState(changed), [client]);
   return useSyncExternalStore(subscribe, () => client.state, () => client.state);
 }
 
-/** Something outside of React that components look at. It runs while one of them does. */
+/** State outside of React that components subscribe to. It is active while there is a subscriber. */
 abstract class View<T> {
   readonly #listeners = new Set<() => void>();
   #stop: (() => void) | undefined;
@@ -103,7 +103,7 @@ abstract class View<T> {
     this.#stop ??= this.start();
     return () => {
       this.#listeners.delete(listener);
-      // A component that is mounted again at once goes on.
+      // A component that is mounted again at once keeps the view active.
       queueMicrotask(() => {
         if (this.#listeners.size > 0) return;
         this.#stop?.();
@@ -119,7 +119,7 @@ abstract class View<T> {
     for (const listener of this.#listeners) listener();
   }
 
-  /** Begins to run. Returns how to stop. */
+  /** Activates the view. Returns a function that ends that. */
   protected abstract start(): () => void;
   protected abstract look(): T;
 }
@@ -140,7 +140,7 @@ class ConversationsStore extends View<ConversationsView> {
   #error: Error | undefined;
 
   protected start(): () => void {
-    // What was said while nobody looked is not known.
+    // Events without a subscriber were missed.
     this.#list = undefined;
     void this.#load();
     return this.client.subscribe((event) => {
@@ -217,7 +217,7 @@ class MessagesStore extends View<MessagesView> {
     }
     this.#isLoading = false;
     this.changed();
-    // A reset came meanwhile.
+    // A reset arrived meanwhile.
     if (timeline !== this.#timeline) void this.loadMore();
   };
 
@@ -246,7 +246,7 @@ class MessagesStore extends View<MessagesView> {
     else if (event.type === "message") {
       const { message } = event;
       const peer = message.from === this.client.user ? message.to : message.from;
-      // What a user deletes for itself is in its inbox.
+      // A deletion for the user alone is in the user's inbox.
       const change = message.content.change;
       const isHere = channel === undefined ? message.channel === undefined && peer === user : (message.channel ?? change?.channel) === channel;
       const isOwnDeletion = change?.deleteForMe !== undefined && this.#timeline.get(change.messageId) !== undefined;
@@ -257,7 +257,7 @@ class MessagesStore extends View<MessagesView> {
   #apply(message: ReceivedMessage): boolean {
     const changed = this.#timeline.apply(message);
     if (changed === undefined) return false;
-    // A recall also changes what quotes it.
+    // A recall also changes messages that quote it.
     if (message.content.change?.recall ?? message.content.amended?.recalled) this.#shown.clear();
     this.#shown.delete(changed);
     return true;
@@ -281,7 +281,7 @@ class PresenceStore extends View<ReadonlyMap<string, Presence>> {
   readonly #wanted = new Map<string, number>();
   #isDue = false;
 
-  /** Watches some users until the function that it returns is called. */
+  /** Watches some users until the returned function is called. */
   watch(users: readonly string[]): () => void {
     const count = (by: number): void => {
       for (const user of users) {
@@ -310,7 +310,7 @@ class PresenceStore extends View<ReadonlyMap<string, Presence>> {
     this.#isDue = true;
     queueMicrotask(() => {
       this.#isDue = false;
-      // Asked again by the client itself, with each connection.
+      // The client repeats the request with each connection.
       this.client.watch([...this.#wanted.keys()]).then((presences) => this.#take(presences), () => {});
     });
   }
@@ -327,20 +327,20 @@ function useView<T>(view: View<T>): T {
   return useSyncExternalStore(view.subscribe, view.getSnapshot, view.getSnapshot);
 }
 
-/** The list of conversations with unread counts, kept up to date. */
+/** Returns the list of conversations with unread counts, kept up to date. */
 export function useConversations(): ConversationsView {
   const client = useClient();
   return useView(viewOf(client, "conversations", () => new ConversationsStore(client)));
 }
 
-/** The messages of a conversation, the newest page first, kept up to date. */
+/** Returns the messages of a conversation, the newest page first, kept up to date. */
 export function useMessages(conversation: Conversation): MessagesView {
   const client = useClient();
   const key = keyOf(conversation);
   return useView(viewOf(client, key, () => new MessagesStore(client, conversationOf(key))));
 }
 
-/** Where some users are online, kept up to date; of those whom this user may see. */
+/** Returns the presence of those users whom this user may see, kept up to date. */
 export function usePresence(users: readonly string[]): ReadonlyMap<string, Presence> {
   const client = useClient();
   const store = viewOf(client, "presence", () => new PresenceStore(client));

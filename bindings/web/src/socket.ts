@@ -1,24 +1,24 @@
-/** What a {@link SocketFactory} is told to call. Nothing may be called after `close`. */
+/** The calls that a {@link SocketFactory} makes. No call may follow `close`. */
 export interface SocketHandlers {
   open(): void;
   message(bytes: Uint8Array): void;
-  /** The socket ended; without a code: it was lost, or never opened. */
+  /** The socket has closed; without a code if it was lost or never opened. */
   close(code: number | undefined, reason: string): void;
 }
 
-/** A WebSocket, as far as the client needs it. */
+/** The part of a WebSocket that the client needs. */
 export interface Socket {
   send(bytes: Uint8Array): void;
-  /** Ends it, also while it opens. */
+  /** Closes the socket, even while it opens. */
   close(code: number, reason: string): void;
-  /** Bytes that wait to be sent, where the platform tells. */
+  /** The number of bytes that wait to be sent, if the platform reports it. */
   readonly bufferedAmount?: number;
 }
 
-/** Opens a WebSocket with the subprotocol `im.v1`. For platforms whose sockets are no `WebSocket`, such as mini-programs. */
+/** Opens a WebSocket with the subprotocol `im.v1`. For platforms without `WebSocket`, such as mini-programs. */
 export type SocketFactory = (url: string, protocol: string, handlers: SocketHandlers) => Socket;
 
-/** The part of the standard `WebSocket` class that {@link webSocket} uses. The one of the package `ws` has it too. */
+/** The part of the standard `WebSocket` class that {@link webSocket} uses. The class of the package `ws` has it too. */
 export interface WebSocketLike {
   binaryType: string;
   readonly bufferedAmount: number;
@@ -49,12 +49,12 @@ export function webSocket(socketClass: WebSocketClass): SocketFactory {
     socket.binaryType = "arraybuffer";
     const cut = (): void => {
       socket.onopen = socket.onmessage = socket.onclose = null;
-      // An attempt that is given up reports an error, which `ws` would throw if nobody listened.
+      // An abandoned attempt reports an error, which `ws` throws if there is no listener.
       socket.onerror = () => {};
     };
     socket.onopen = () => handlers.open();
     socket.onmessage = ({ data }: { data: unknown }) => {
-      // A text message is against the protocol; as bytes that are no frame it is refused.
+      // Text messages violate the protocol; these bytes, which are not a frame, cause the refusal.
       handlers.message(data instanceof ArrayBuffer ? new Uint8Array(data) : new Uint8Array([0xff]));
     };
     socket.onerror = () => {};

@@ -1,9 +1,9 @@
 /**
- * Several tabs, one connection: the tab that holds a lock leads, the others talk to it over a channel.
+ * Several tabs with one connection: the tab that holds a lock leads, and the others talk to it over a channel.
  *
- * A leader that does not answer within 5 s loses the lock, and is fenced off by an epoch in the store: it can save nothing any more,
- * so it can use no number that the new leader uses. Sends go into the shared store, whichever tab makes them. Each tab sees every log in
- * order and once, or a `reset` with the reason `missed` where it slept.
+ * A leader that does not answer within 5 s loses the lock and is fenced off by an epoch in the store: it cannot save any more, so
+ * it cannot use a number that the new leader uses. Sends go into the shared store, whichever tab makes them. Each tab receives
+ * every log in order and once, or a `reset` with the reason `missed` if it was asleep.
  */
 import type { Init } from "./codec.js";
 import type { ConversationChange } from "./core/marks.js";
@@ -23,7 +23,7 @@ export interface TabChannel {
   close(): void;
 }
 
-/** What tabs need of the platform. */
+/** The platform functions that tabs need. */
 export interface TabsPlatform {
   readonly locks: {
     request(name: string, options: { signal?: AbortSignal; steal?: boolean }, callback: () => Promise<void>): Promise<unknown>;
@@ -43,7 +43,7 @@ export function isShared(store: Store): store is SharedStore {
   return "claim" in store && "isClaimed" in store;
 }
 
-/** Returns what this platform has for tabs, or `undefined` where it lacks locks or channels. */
+/** Returns the platform's functions for tabs; `undefined` if it lacks locks or channels. */
 export function platformTabs(): TabsPlatform | undefined {
   const { navigator, BroadcastChannel } = globalThis as Partial<typeof globalThis>;
   const locks = (navigator as { locks?: TabsPlatform["locks"] } | undefined)?.locks;
@@ -51,7 +51,7 @@ export function platformTabs(): TabsPlatform | undefined {
   return { locks, channel: (name) => new BroadcastChannel(name) as TabChannel };
 }
 
-/** How a {@link TabLink} makes an engine when it leads. */
+/** Creates the engine of a {@link TabLink} that leads. */
 export type MakeEngine = (
   saved: Saved,
   handlers: { onEvent(event: ClientEvent): void; onState(state: ConnectionState): void; onStoreLost(error: ImError): void },
@@ -62,7 +62,7 @@ interface TabsConfig {
   readonly store: SharedStore;
   readonly saved: Saved;
   readonly makeEngine: MakeEngine;
-  /** What this tab's client has asked for until it takes it back: rooms, watched users. */
+  /** Returns the standing requests of this tab's client: rooms and watched users. */
   readonly standing: () => Iterable<Question>;
   readonly onEvent: (event: ClientEvent) => void;
   readonly onState: (state: ConnectionState) => void;
@@ -95,7 +95,7 @@ interface Pending {
   readonly call: Call;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: ImError) => void;
-  /** When the leader is given up. */
+  /** Time at which the leader is given up. */
   at: number;
 }
 
@@ -107,18 +107,18 @@ const MAX_PENDING = 256;
 const pack = (error: ImError): PackedError => ({ code: error.code, message: error.message, refusal: error.refusal });
 const unpack = ({ code, message, refusal }: PackedError): ImError => new ImError(code, message, refusal);
 
-/** A tab's way to the connection, which is its own or another tab's. */
+/** A tab's access to the connection, its own or another tab's. */
 export class TabLink implements Link {
   readonly #config: TabsConfig;
   readonly #tab = randomDeviceId();
   readonly #name: string;
   readonly #channel: TabChannel;
   readonly #pending = new Map<number, Pending>();
-  /** What this tab was given of each log. */
+  /** The last position of each log that this tab received. */
   readonly #given = new Map<LogName, number>();
-  /** What this tab's application has dealt with. */
+  /** The positions that this tab's application has processed. */
   readonly #dealtWith = new Map<LogName, Position>();
-  /** Rooms and watched users of each tab, as far as the leader knows them. */
+  /** The rooms and watched users of each tab, as far as the leader knows. */
   readonly #rooms = new Map<string, Set<string>>();
   readonly #watched = new Map<string, readonly string[]>();
   #outgoing: unknown[] = [];
@@ -148,7 +148,7 @@ export class TabLink implements Link {
     (this.#timer as { unref?: () => void }).unref?.();
   }
 
-  /** Whether this tab has the connection. */
+  /** Set if this tab has the connection. */
   get isLeading(): boolean {
     return this.#engine !== undefined;
   }
@@ -181,7 +181,7 @@ export class TabLink implements Link {
     }
   }
 
-  /** What this tab does not take while others do is told as a reset when it takes events again. */
+  /** Events that this tab does not take while other tabs do are reported as a reset when it takes events again. */
   setReading(reading: boolean): void {
     if (this.#engine) this.#engine.setReading(reading);
     else this.#dropping = !reading;
@@ -235,7 +235,7 @@ export class TabLink implements Link {
     this.#config.onState("closed");
   }
 
-  /** Asks for the lock, or takes it from a leader that does not answer. */
+  /** Requests the lock, or steals it from a leader that does not answer. */
   #contend(steal: boolean): void {
     const contest = ++this.#contest;
     this.#abort?.abort();
@@ -278,7 +278,7 @@ export class TabLink implements Link {
     await new Promise<void>((resolve) => (this.#release = resolve));
   }
 
-  /** Gives the connection up, and waits for the next turn. */
+  /** Gives the connection up, and waits to lead again. */
   #follow(): void {
     const engine = this.#engine;
     this.#engine = undefined;
@@ -290,10 +290,11 @@ export class TabLink implements Link {
     this.#post({ type: "hello" });
   }
 
-  /** An event of the own engine. */
+  /** Handles an event of this tab's engine. */
   #handleEvent(event: ClientEvent): void {
     if (event.type === "stopped" && event.code === CloseCode.Replaced) {
-      // A tab that slept learns from the server that another one has its place: that is no end.
+      // A tab that was asleep learns from the server that another one has taken its place, which does not
+      // stop it.
       void this.#config.store.isClaimed().then(
         (isClaimed) => (isClaimed ? this.#tellAll(event) : this.#follow()),
         () => this.#tellAll(event),
@@ -315,7 +316,7 @@ export class TabLink implements Link {
     if (events.length > 0) this.#post({ type: "events", epoch: this.#epoch, events });
   }
 
-  /** Gives this tab's application every log in order and once. */
+  /** Passes every log to this tab's application, in order and once. */
   #give(event: ClientEvent): void {
     if (this.#dropping) return;
     if (event.type === "reset") {
@@ -327,7 +328,7 @@ export class TabLink implements Link {
       const { log, seq } = position;
       const given = this.#given.get(log) ?? 0;
       if (seq <= given) {
-        // Another tab led when it came, and this one's application may have dealt with it.
+        // Another tab led when it arrived, and this tab's application may have processed it.
         if ((this.#dealtWith.get(log)?.seq ?? 0) >= seq) this.#engine?.ack(position);
         return;
       }
@@ -347,7 +348,7 @@ export class TabLink implements Link {
     this.#post({ type: "leader", epoch: this.#epoch, state: this.#state });
   }
 
-  /** There is a new leader: what is not answered is asked again. */
+  /** Repeats unanswered requests, since there is a new leader. */
   #resume(): void {
     for (const question of this.#config.standing()) {
       const isAsked = [...this.#pending.values()].some(({ call }) => call.method === "request" && call.question === question);
@@ -372,7 +373,7 @@ export class TabLink implements Link {
   #dispatch(id: number, pending: Pending): void {
     if (!this.#engine) {
       this.#post({ type: "call", from: this.#tab, id, call: pending.call });
-      // A request may take its time, so that a leader is judged by pings alone.
+      // Requests may take long, so only pings decide about a leader.
       if (pending.call.method === "ping") pending.at = Date.now() + PATIENCE_MS * (1 + Math.random() / 5);
       else this.#ping();
       return;
@@ -381,13 +382,13 @@ export class TabLink implements Link {
     const engine = this.#engine;
     this.#carryOut(this.#tab, pending.call).then(pending.resolve, (error: unknown) => {
       if (this.#closed || this.#engine === engine) return pending.reject(error as ImError);
-      // The connection went to another tab meanwhile.
+      // The connection has moved to another tab meanwhile.
       this.#pending.set(id, pending);
       this.#dispatch(id, pending);
     });
   }
 
-  /** Carries out what a tab asks of the leader. */
+  /** Carries out a call of a tab on the leader. */
   async #carryOut(tab: string, call: Call): Promise<unknown> {
     const engine = this.#engine;
     if (!engine) throw new ImError("closed", "this tab does not have the connection any more: ask again");
@@ -409,7 +410,7 @@ export class TabLink implements Link {
     }
   }
 
-  /** Whoever is in a room, or watches somebody, is so for all tabs. */
+  /** Joins and watches apply to all tabs together. */
   async #ask(engine: Engine, tab: string, question: Question): Promise<Response> {
     const { joinRoom, leaveRoom, watch } = question;
     if (joinRoom) this.#tabsIn(joinRoom.channel ?? "").add(tab);
@@ -460,7 +461,7 @@ export class TabLink implements Link {
         if (!this.#engine) return;
         const { from: to, id } = message;
         const engine = this.#engine;
-        // The other tab asks the next leader by itself.
+        // The other tab repeats its call to the next leader by itself.
         const reply = (outcome: { value: unknown } | { error: PackedError }): void => {
           if (this.#engine === engine) this.#post({ type: "reply", to, id, ...outcome });
         };
@@ -471,7 +472,7 @@ export class TabLink implements Link {
         return;
       }
       case "do":
-        // Also of the tab that has the connection next.
+        // Also applies to the tab that has the connection next.
         if (message.what === "connect" || message.what === "disconnect") this.#wantsConnection = message.what === "connect";
         this.#engine?.[message.what]();
         return;
@@ -506,7 +507,7 @@ export class TabLink implements Link {
     if (this.#engine) return;
     for (const [id, pending] of this.#pending) {
       if (pending.at > now) continue;
-      // This tab slept itself: the answer may be on its way.
+      // This tab was asleep: the answer may be on its way.
       if (isLate) {
         pending.at = now + PATIENCE_MS;
         continue;

@@ -2,17 +2,17 @@ import type { MessageId } from "./ids.js";
 import type { ReceivedMessage } from "./events.js";
 import type { Content } from "./proto.js";
 
-/** Who took a message back, and by which change. */
+/** The user and the change that recalled a message. */
 export interface Recalled {
   readonly change: MessageId;
-  /** `undefined`: the back end. */
+  /** The user; `undefined` for the back end. */
   readonly by?: string | undefined;
 }
 
-/** A sign that users gave to a message. */
+/** A reaction to a message, with its users. */
 export interface ReactionGroup {
   readonly emoji: string;
-  /** `undefined` among them: the back end. */
+  /** The users; `undefined` stands for the back end. */
   readonly users: readonly (string | undefined)[];
 }
 
@@ -31,18 +31,18 @@ const isOlder = (there: Rank | undefined, rank: Rank): boolean =>
 const MAX_REACTIONS_PER_USER = 20;
 const MAX_WAITING_CHANGES = 10_000;
 
-/** A message as changes have left it. */
+/** A message with its changes applied. */
 export class ShownMessage {
-  /** Its place in its log; `undefined`: not known. */
+  /** Its position in its log; `undefined` if unknown. */
   seq: number | undefined;
-  /** The channel; `undefined`: it is in the inbox. */
+  /** The channel; `undefined` if it is in the inbox. */
   channel: string | undefined;
-  /** The user that sent it; `undefined`: the back end, or it has not come. */
+  /** The user that sent it; `undefined` for the back end, or if the message has not arrived. */
   from: string | undefined;
   /** @internal */
   hasCome = false;
   recalled: Recalled | undefined;
-  /** The user has deleted it for itself. */
+  /** Set if the user has deleted it for themselves. */
   isDeleted = false;
   #original: Content | undefined;
   #edit: Latest<Content> | undefined;
@@ -52,7 +52,7 @@ export class ShownMessage {
 
   constructor(readonly id: MessageId) {}
 
-  /** What it says now; `undefined` where it is recalled, deleted, or has no content that this version knows. */
+  /** The current content; `undefined` if it was recalled or deleted, or has no content that this version knows. */
   get content(): Content | undefined {
     return this.#edit?.value ?? this.#original;
   }
@@ -65,12 +65,12 @@ export class ShownMessage {
     return this.#pinned?.value ?? false;
   }
 
-  /** Nobody, or not this user, is to see what it said. */
+  /** Set if its content must not be shown to anybody, or to this user. */
   get isGone(): boolean {
     return this.recalled !== undefined || this.isDeleted;
   }
 
-  /** Signs to it, of each user the newest 20. */
+  /** The reactions, of each user the newest 20. */
   get reactions(): ReactionGroup[] {
     const groups = new Map<string, { emoji: string; users: (string | undefined)[] }>();
     for (const [user, given] of [...this.#reactions].sort(([one], [other]) => (one < other ? -1 : 1))) {
@@ -87,7 +87,7 @@ export class ShownMessage {
     return [...groups].sort(([one], [other]) => (one < other ? -1 : 1)).map(([, group]) => group);
   }
 
-  /** How many changes wait for it. @internal */
+  /** The number of changes that wait for it. @internal */
   get waiting(): number {
     if (this.hasCome) return 0;
     let count = [this.#edit, this.recalled, this.isDeleted, this.#pinned].filter(Boolean).length;
@@ -95,7 +95,7 @@ export class ShownMessage {
     return count;
   }
 
-  /** The edit by which it says what it says. @internal */
+  /** The edit that made its current content. @internal */
   get editRank(): Rank | undefined {
     return this.#edit;
   }
@@ -135,7 +135,7 @@ export class ShownMessage {
   edit({ order, change }: Rank, content: Content): boolean {
     if (this.isGone || !isOlder(this.#edit, { order, change })) return false;
     this.#edit = { order, change, value: content };
-    // What it said at first is gone.
+    // The original content is gone.
     this.#original = undefined;
     return true;
   }
@@ -155,7 +155,7 @@ export class ShownMessage {
     const key = emoji.replace(/[\ufe0e\ufe0f]/g, "");
     const before = given.get(key);
     if (!isOlder(before, rank)) return false;
-    // One that was taken back stays as such: an older one may yet come.
+    // A removed reaction is kept, since an older change may still arrive.
     const value = removed ? undefined : emoji;
     given.set(key, { ...rank, value });
     let forgotten = false;
@@ -164,7 +164,7 @@ export class ShownMessage {
       given.delete(oldest);
       forgotten = latest.value !== undefined;
     }
-    // Of many, one that is changed again may come into view.
+    // Beyond the limit, a reaction that is changed again may become visible.
     return before?.value !== value || forgotten || given.size > MAX_REACTIONS_PER_USER;
   }
 
@@ -177,7 +177,7 @@ export class ShownMessage {
     else this.#original = hidden;
   }
 
-  /** What nobody is to see is not kept either. */
+  /** Deletes contents that must not be shown. */
   #clear(): void {
     this.#original = this.#edit = this.#pinned = undefined;
     this.#reactions.clear();
@@ -198,12 +198,12 @@ export class ShownMessage {
 export class Timeline {
   readonly #messages = new Map<MessageId, ShownMessage>();
   readonly #quoting = new Map<MessageId, Set<MessageId>>();
-  /** Messages that have not come, of which something is known. */
+  /** Ids of messages that have changes but have not arrived. */
   readonly #awaited = new Set<MessageId>();
   #waiting = 0;
   #horizon = 0n;
 
-  /** `owner`: the user whose device it is, since what a user deletes for itself is gone for that user alone. */
+  /** `owner` is the user of the device. Messages that a user deletes for themselves are gone for that user alone. */
   constructor(
     readonly owner: string,
     private readonly mostWaiting: number = MAX_WAITING_CHANGES,
@@ -244,12 +244,12 @@ export class Timeline {
     return message?.hasCome ? message : undefined;
   }
 
-  /** What is known of a message, whether it has come or not. @internal */
+  /** Returns the state of a message, even if it has not arrived. @internal */
   doneTo(id: MessageId): ShownMessage | undefined {
     return this.#messages.get(id);
   }
 
-  /** Returns the messages that have come, recalled and deleted ones among them, in the order of their logs. */
+  /** Returns the messages that have arrived, including recalled and deleted ones, in the order of their logs. */
   messages(): ShownMessage[] {
     const known = [...this.#messages.values()].filter(({ hasCome }) => hasCome);
     const logs = (message: ShownMessage): string => message.channel ?? "";
@@ -257,7 +257,7 @@ export class Timeline {
       if (one.seq === undefined || other.seq === undefined) return Number(one.seq !== undefined) - Number(other.seq !== undefined);
       return logs(one) < logs(other) ? -1 : logs(one) > logs(other) ? 1 : one.seq - other.seq;
     });
-    // Between logs, and beside what is in none, ids say what was first; within a log the places do.
+    // Ids decide between logs and for messages in no log; within a log, positions do.
     const highest = new Map<string, MessageId>();
     const keyed = known.map((message) => {
       let key = message.id;
@@ -279,17 +279,17 @@ export class Timeline {
     return message <= peerRead;
   }
 
-  /** How many changes wait for their messages. */
+  /** The number of changes that wait for their messages. */
   get waiting(): number {
     return this.#waiting;
   }
 
-  /** Messages up to this one are not shown any more; 0: all are. */
+  /** Messages up to this one are not shown any more; 0 if there is no such limit. */
   get horizon(): MessageId {
     return this.#horizon;
   }
 
-  /** Forgets all messages up to one, as a window that scrolls on. */
+  /** Forgets all messages up to one, like a window that scrolls on. */
   forgetThrough(last: MessageId): void {
     if (last > this.#horizon) this.#horizon = last;
     for (const [id, message] of this.#messages) {

@@ -1,7 +1,7 @@
 /**
- * One connection's whole logic, without any I/O: a state machine that is told what happened and says what to do.
+ * The logic of one connection, without any I/O: a state machine that receives inputs and returns actions.
  *
- * After any `handle*`, and after the moment of {@link Core.pollTimeout}, the owner calls the `poll*` methods until they return
+ * After any `handle*`, and at the time of {@link Core.pollTimeout}, the owner calls the `poll*` methods until they return
  * `undefined`: first {@link Core.pollAction}, then {@link Core.pollTransmit}, {@link Core.pollSave}, {@link Core.pollEvent} and
  * {@link Core.pollAnswered}. `now` is in milliseconds since the Unix epoch and never goes back.
  */
@@ -18,22 +18,22 @@ import { Outbox, type QueuedSend, type ServerLimits } from "./outbox.js";
 import { Requests, type Answered, type Question } from "./requests.js";
 import { Backoff, Heartbeat, earliest, type Random } from "./timing.js";
 
-/** Why a token is asked for. */
+/** The reason for which a token is requested. */
 export type TokenRequest =
-  /** The user logs in, or takes the place back that another device has. */
+  /** The user logs in, or takes the place back from another device. */
   | { readonly reason: "first" }
   | { readonly reason: "reconnect" }
-  /** The present one ends soon. */
+  /** The current token expires soon. */
   | { readonly reason: "expiring" }
-  /** The server did not accept the last one. */
+  /** The server refused the last token. */
   | { readonly reason: "rejected"; readonly code: number; readonly message: string };
 
-/** Something for the owner to do. */
+/** An action for the owner. */
 export type Action =
   | { readonly type: "ask_token"; readonly request: TokenRequest }
   | { readonly type: "ask_endpoints" }
   | { readonly type: "connect"; readonly endpoint: string }
-  /** Ends the present socket, whose further events do not count. */
+  /** Closes the current socket. The owner ignores its further events. */
   | { readonly type: "close"; readonly code: number; readonly reason: string };
 
 /** Settings of a {@link Core}. */
@@ -46,13 +46,13 @@ export interface CoreConfig {
   readonly watchEveryMs: number;
 }
 
-/** The server asked to connect elsewhere. */
+/** A request of the server to connect elsewhere. */
 interface Leave {
-  /** No new publishes from here on. */
+  /** Time after which no new publishes are sent. */
   readonly from: number;
-  /** Gone by then, answered or not. */
+  /** Time at which the connection is closed, even with unanswered publishes. */
   readonly by: number;
-  /** `from` is over. */
+  /** Set once `from` is over. */
   begun: boolean;
 }
 
@@ -69,7 +69,7 @@ type Phase =
 interface Room {
   data: Uint8Array;
   joined: boolean;
-  /** The last messages of the room's log that came. */
+  /** Ids of the last messages received in the room. */
   readonly known: Set<bigint>;
 }
 
@@ -78,20 +78,20 @@ const MAX_HELLO_BYTES = 8192;
 const ATTEMPT_MS = 10_000;
 const USUAL: ServerLimits = { maxFrameBytes: 65536, maxInflight: 64 };
 const USUAL_HEARTBEAT_MS = 30_000;
-/** No server can make a device hold more than this for one frame. */
+/** Maximum size of a received frame, whatever limit the server sets. */
 const MAX_RECEIVED_FRAME_BYTES = 1024 * 1024;
 const MAX_SIGNAL_BYTES = 4096;
 const MAX_QUEUED_SIGNALS = 64;
 const MAX_ROOMS = 64;
 const REMEMBERED = 256;
 const MAX_WATCHED = 500;
-/** A token is asked for this long before the present one ends. */
+/** A new token is requested this long before the current one expires. */
 const TOKEN_MARGIN_MS = 60_000;
 const MAX_CONTENT_BYTES = 65024;
 const SAVE_BASE_MS = 200;
 const SAVE_CAP_MS = 10_000;
 
-/** See the module's description. */
+/** The logic of one connection. */
 export class Core {
   readonly #config: CoreConfig;
   readonly #logs: Logs;
@@ -117,7 +117,7 @@ export class Core {
   #request: TokenRequest = { reason: "first" };
   #askingToken = false;
   #askTokenAt: number | undefined;
-  /** How far the server's clock is ahead; `undefined`: not known. */
+  /** The lead of the server's clock; `undefined` if unknown. */
   #clockOffset: number | undefined;
   #resumes: boolean;
   #reading = true;
@@ -148,24 +148,24 @@ export class Core {
     return name === "asking" || name === "opening" || name === "greeting" ? "connecting" : name;
   }
 
-  /** The highest local id of a send that came. */
+  /** The highest local id of the sends that were passed in. */
   get lastLocalId(): number {
     return this.#outbox.lastLocalId;
   }
 
-  /** The place up to which a log was taken. */
+  /** Returns the position in a log. */
   position(log: LogName): number {
     return this.#logs.position(log);
   }
 
-  /** Begins to connect, also after the server said not to. Has no effect while connected. */
+  /** Starts to connect, even if the server has forbidden it. Has no effect while connected. */
   connect(now: number): void {
     const { name } = this.#phase;
     if (this.#closingBy !== undefined || (name !== "disconnected" && name !== "stopped" && name !== "waiting")) return;
     this.#start(now);
   }
 
-  /** The endpoints to connect to, as WebSocket URLs. */
+  /** Takes the endpoints to connect to, as WebSocket URLs. */
   handleEndpoints(now: number, endpoints: readonly string[] | ImError): void {
     if (endpoints instanceof ImError || endpoints.length === 0) {
       if (this.#phase.name === "asking") this.#retry(now, undefined, endpoints instanceof ImError ? endpoints.message : "there is no endpoint to connect to");
@@ -177,7 +177,7 @@ export class Core {
     this.#open(now);
   }
 
-  /** A token, or why there is none; `isFinal`: there will be none, as the user has logged out. */
+  /** Takes a token, or the reason why there is none. With `isFinal` there will be none, since the user has logged out. */
   handleToken(now: number, token: string | ImError, isFinal = false): void {
     this.#askingToken = false;
     if (token instanceof ImError) {
@@ -188,7 +188,7 @@ export class Core {
     }
     this.#token = { text: token, expiresMs: expiryOf(token) };
     if (this.#phase.name === "asking") this.#open(now);
-    // A token counts for a whole connection, so a new one takes a new connection.
+    // A token is valid for a connection, so a new token needs a new connection.
     else if (this.#phase.name === "connected" && this.#request.reason === "expiring") this.#leave(now, undefined, "a new token came");
   }
 
@@ -217,7 +217,7 @@ export class Core {
     }
   }
 
-  /** The present socket ended. Without a code: it was lost. */
+  /** The current socket has closed; without a code if it was lost. */
   handleClosed(now: number, code: number | undefined, reason: string): void {
     const { name } = this.#phase;
     if (name !== "opening" && name !== "greeting" && name !== "connected") return;
@@ -230,7 +230,7 @@ export class Core {
     this.#retry(now, code, reason || (name === "connected" ? "the connection was lost" : "no connection could be made"));
   }
 
-  /** Ends the connection, and stays away until {@link connect}. */
+  /** Disconnects, and stays disconnected until {@link connect}. */
   disconnect(): void {
     if (["closed", "disconnected", "stopped"].includes(this.#phase.name)) return;
     const reason = "the application disconnected";
@@ -241,13 +241,13 @@ export class Core {
     this.#events.push({ type: "disconnected", code: CloseCode.ClientClosed, reason, retryInMs: Infinity });
   }
 
-  /** The network may have changed, or the machine slept. */
+  /** The network may have changed, or the machine was asleep. */
   handleWake(now: number): void {
     if (this.#phase.name === "waiting" && this.#reading) this.#start(now);
     else if (this.#phase.name === "connected") this.#phase.heartbeat.probe(now);
   }
 
-  /** Whether the application takes events. While it does not, there is no connection: nothing is lost, since logs resume. */
+  /** Sets whether the application takes events. While it does not, there is no connection. Nothing is lost, since logs resume. */
   handleReading(now: number, reading: boolean): void {
     this.#reading = reading;
     const { name } = this.#phase;
@@ -258,9 +258,9 @@ export class Core {
     }
   }
 
-  /** Takes sends that the store has, in the order of their local ids. */
+  /** Takes sends from the store, in the order of their local ids. */
   handleSends(publishes: readonly SavedPublish[]): void {
-    // The store works: what it would not save is saved at once.
+    // The store works again, so a failed save is repeated at once.
     if (publishes.length > 0) this.#saveAt = undefined;
     for (const publish of publishes) this.#outbox.push(publish);
   }
@@ -270,17 +270,17 @@ export class Core {
     return this.#outbox.discard(localId);
   }
 
-  /** Returns what is not settled and what failed. */
+  /** Returns the unsettled and the failed sends. */
   queued(): QueuedSend[] {
     return this.#outbox.list();
   }
 
-  /** The application has dealt with everything in a log up to a position. */
+  /** The application has processed everything in a log up to a position. */
   handleAck(now: number, position: Position): void {
     this.#logs.handleAck(now, position);
   }
 
-  /** The application asks; the answer comes out of {@link pollAnswered} with the ticket. */
+  /** Takes a request of the application. {@link pollAnswered} returns the answer with the ticket. */
   handleRequest(now: number, ticket: number, question: Question): void {
     const bytes = encode("Request", { ...question, number: Number.MAX_SAFE_INTEGER }).length;
     let error: ImError | undefined;
@@ -296,7 +296,7 @@ export class Core {
       this.#answered.push({ asker: ticket, question, error });
       return;
     }
-    // From here on: messages may come before the answer.
+    // The device counts as joining from here on, since messages may arrive before the answer.
     if (join) {
       const room = this.#rooms.get(join.channel ?? "");
       if (room) room.data = join.data ?? new Uint8Array(0);
@@ -305,13 +305,13 @@ export class Core {
     if (question.leaveRoom) this.#rooms.delete(question.leaveRoom.channel ?? "");
   }
 
-  /** Sets something in a conversation, for all devices of the user. */
+  /** Changes a conversation for all devices of the user. */
   handleMark(now: number, to: Conversation, change: ConversationChange): void {
     if (this.#closingBy !== undefined) throw closed();
     this.#marks.set(now, keyOf(to), change);
   }
 
-  /** Signals. Returns `false` if it goes nowhere: for want of a connection or of room, or as it is too large. */
+  /** Queues a signal. Returns `false` if it will not be sent: without a connection, with a full queue, or if it is too large. */
   handleSignal(signal: Init<Signal>): boolean {
     const frame = encodeFrame({ signal });
     const goes = this.#phase.name === "connected" && this.#signals.length < MAX_QUEUED_SIGNALS && frame.length <= MAX_SIGNAL_BYTES;
@@ -319,7 +319,7 @@ export class Core {
     return goes;
   }
 
-  /** Ends the connection when what can be sent was sent, at `by` at the latest. */
+  /** Closes the connection once everything has been sent, at `by` at the latest. */
   close(now: number, by: number): void {
     if (this.#phase.name === "closed") return;
     this.#closingBy ??= by;
@@ -329,7 +329,7 @@ export class Core {
     this.#closeIfDone(now);
   }
 
-  /** `late`: the timer fired much later than it was set for, as after sleep. */
+  /** Handles the timer. `late` means that it fired much later than it was set for, as after sleep. */
   handleTimeout(now: number, late = false): void {
     this.#outbox.handleTimeout(now);
     for (const failed of this.#requests.handleTimeout(now)) this.#settle(now, failed);
@@ -356,7 +356,7 @@ export class Core {
     this.#closeIfDone(now);
   }
 
-  /** When to call {@link handleTimeout}. */
+  /** Returns the time at which to call {@link handleTimeout}. */
   pollTimeout(): number | undefined {
     const phase = this.#phase;
     if (phase.name === "closed") return undefined;
@@ -390,7 +390,7 @@ export class Core {
     return this.#answered.shift();
   }
 
-  /** Returns the next frame to send, which counts as sent. */
+  /** Returns the next frame to send. It counts as sent. */
   pollTransmit(now: number): Uint8Array | undefined {
     const frame = this.#nextFrame(now);
     if (frame && this.#phase.name === "connected") this.#phase.heartbeat.handleSent(now);
@@ -398,12 +398,12 @@ export class Core {
     return frame;
   }
 
-  /** Whether something that was set or discarded is not in the store yet. */
+  /** Set if a change or a discarded send is not in the store yet. */
   get hasUnsaved(): boolean {
     return this.#saving !== undefined || this.#outbox.hasUnsaved || this.#marks.hasUnsaved;
   }
 
-  /** Returns the next batch to save; what becomes of it goes to {@link handleSaved}. One at a time. */
+  /** Returns the next batch to save, one at a time. Its result goes to {@link handleSaved}. */
   pollSave(): Batch | undefined {
     const isClean = !this.#outbox.hasUnsaved && !this.#logs.hasUnsaved && !this.#marks.hasUnsaved && !this.#userUnsaved;
     if (this.#saving || this.#saveAt !== undefined || isClean) return undefined;
@@ -455,7 +455,7 @@ export class Core {
     if (ofLogs) return encodeFrame(ofLogs);
     const signal = this.#signals.shift();
     if (signal) return signal;
-    // A connection that is about to end takes nothing new, so that results still arrive.
+    // A connection that is about to end sends no new requests, but results still arrive.
     if (phase.leave?.begun) return undefined;
     this.#askForConversations(now);
     const publish = this.#outbox.pollTransmit(now, this.#limits);
@@ -540,7 +540,7 @@ export class Core {
     } else if (frame.goAway) {
       const within = frame.goAway.reconnectWithinMs;
       const delay = this.#config.random() * within;
-      // The first one counts: another draw would not be random any more.
+      // The first request counts: a second random delay would not be uniform.
       this.#phase.leave ??= { from: now + delay, by: now + within, begun: delay === 0 };
     } else if (frame.signalled) {
       const { from, device } = frame.signalled;
@@ -590,17 +590,17 @@ export class Core {
     if (this.#watched.length > 0) this.#requests.ask(now, "rooms", { watch: { users: [...this.#watched] } });
   }
 
-  /** When to ask for the next token: before the present one ends, by the server's clock. */
+  /** Plans the request of the next token: before the current one expires, by the server's clock. */
   #planToken(now: number, offset: number): void {
     const expiresMs = this.#token?.expiresMs;
     const left = expiresMs === undefined ? undefined : expiresMs - offset - now;
-    // Of one that is short-lived a fifth is left.
+    // A short-lived token is replaced when a fifth of its time is left.
     this.#askTokenAt = left === undefined ? undefined : now + Math.max(left - TOKEN_MARGIN_MS, left * 0.8, 1000);
   }
 
   #handlePush(now: number, push: Push): void {
     const { message, channel, seq } = push;
-    // A message that makes no sense must not cost the connection: it would come again, and again.
+    // An invalid message must not close the connection: it would arrive again and again.
     if (!message || (channel !== "" && !isId(channel))) return;
     const room = this.#logs.follows(channel) ? undefined : this.#rooms.get(channel);
     if (seq === 0) this.#deliver(push, undefined);
@@ -626,7 +626,7 @@ export class Core {
     if (message) this.#events.push({ type: "message", message });
   }
 
-  /** The send of this store that a message came of. */
+  /** Returns the send of this store that a message originates from. */
   #sendOf({ message }: Push, origin: bigint): number | undefined {
     return message?.from === this.#user ? open(this.#outbox.installation, origin) : undefined;
   }
@@ -647,7 +647,7 @@ export class Core {
         this.#rooms.delete(join);
         if (room.joined && asker === "rooms") this.#events.push({ type: "room_left", channel: join, cause: "refused", reason: error.message });
       }
-      // What was said meanwhile is told once.
+      // Messages that arrived meanwhile are reported once.
       const joined = response?.joinedRoom;
       if (room && joined) joined.recent = joined.recent.filter(({ message }) => message && note(room, message.id));
       if (room && asker === "rooms") for (const push of joined?.recent ?? []) this.#deliver(push, undefined);
@@ -679,13 +679,13 @@ export class Core {
     this.#events.push({ type: "conversations_changed", states });
   }
 
-  /** Goes to another server, once what was sent is answered. */
+  /** Disconnects to use another server, once everything sent is answered. */
   #leaveIfDone(now: number): void {
     const leave = this.#phase.name === "connected" ? this.#phase.leave : undefined;
     if (leave?.begun && (!this.#outbox.isUnanswered || leave.by <= now)) this.#leave(now, CloseCode.GoingAway, "the server is about to stop");
   }
 
-  /** Connects anew without a delay. */
+  /** Reconnects without a delay. */
   #leave(now: number, code: number | undefined, reason: string): void {
     this.#drop(CloseCode.ClientClosed, reason);
     this.#backoff.reset();
@@ -709,7 +709,7 @@ export class Core {
 
   #stop(cause: StopCause, code: number | undefined, reason: string): void {
     if (code === CloseCode.Replaced) {
-      // Whoever connects nevertheless has decided to take the place back.
+      // A later connect means that the application has decided to take the place back.
       this.#resumes = false;
       this.#request = { reason: "first" };
     }
@@ -764,7 +764,7 @@ function causeOf(reason: ResetReason): ResetCause {
   return reason === ResetReason.New ? "new" : reason === ResetReason.Forked ? "forked" : reason === ResetReason.Left ? "left" : "trimmed";
 }
 
-/** Returns a pushed message as the application sees it; `undefined` where it makes no sense. */
+/** Returns a pushed message as the application sees it; `undefined` if it is invalid. */
 export function received(push: Push, position?: Position, sendOf?: (origin: bigint) => number | undefined): ReceivedMessage | undefined {
   const { message, channel, seq } = push;
   if (!message || message.id === 0n || message.id >> 63n !== 0n) return undefined;
@@ -781,7 +781,7 @@ export function received(push: Push, position?: Position, sendOf?: (origin: bigi
   };
 }
 
-/** Returns when a token ends, as far as it says so. */
+/** Returns the expiry of a token, if it names one. */
 function expiryOf(token: string): number | undefined {
   try {
     const claims = JSON.parse(atob((token.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/"))) as { exp?: unknown };
@@ -792,7 +792,7 @@ function expiryOf(token: string): number | undefined {
 }
 
 /**
- * Throws where a content cannot be sent.
+ * Checks that a content can be sent.
  *
  * @throws {@link ImError} with the code `invalid` or `too_large`.
  */
@@ -803,7 +803,7 @@ export function checkSend(to: Conversation, content: Uint8Array): void {
   }
 }
 
-/** Throws where too many users are to be watched. */
+/** Throws if too many users would be watched. */
 export function checkWatch(users: readonly string[]): void {
   if (users.length > MAX_WATCHED) throw new ImError("invalid", `${users.length} users are to be watched, and the limit is ${MAX_WATCHED}: watch those that are in view`);
 }

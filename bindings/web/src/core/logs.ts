@@ -18,7 +18,7 @@ import { isId, type LogName, type Position } from "../ids.js";
 import type { SavedCursor } from "../store/store.js";
 import { earliest, type Random } from "./timing.js";
 
-/** A place in a log; an id of 0 is not known. */
+/** A position in a log; an id of 0 is unknown. */
 export interface Mark {
   readonly seq: number;
   readonly id: bigint;
@@ -29,51 +29,51 @@ export interface Entry extends Mark {
   readonly message: Message;
 }
 
-/** What the application is told, in this order. */
+/** The changes to report to the application, in order. */
 export type LogChange =
   | { readonly log: LogName; readonly entry: Entry; readonly reset?: undefined }
   | { readonly log: LogName; readonly reset: Mark; readonly reason: ResetReason };
 
 const START: Mark = { seq: 0, id: 0n };
-/** How long a gap may last: two back ends may publish neighbouring entries in the other order. */
+/** Time limit of a gap: two back ends may publish neighbouring entries out of order. */
 const HOLD_MS = 200;
 const MAX_HELD = 64;
 const MAX_HELD_IN_ALL = 1024;
 const MAX_RECENT = 256;
-/** How many syncs are asked for because a log may be another one. */
+/** Maximum number of syncs to find out whether a log is another one. */
 const MAX_TRIES = 20;
 const MAX_LOGS = 4096;
 const FRAME_OVERHEAD = 16;
 
 const differs = (one: Mark, other: Mark): boolean => one.seq === other.seq && one.id !== 0n && other.id !== 0n && one.id !== other.id;
 
-/** An earlier place to ask from. */
+/** An earlier position to sync from. */
 interface Back {
   readonly from: Mark;
-  /** Another message came for that place. */
+  /** Set if another message arrived for that position. */
   readonly contradicted: boolean;
-  /** Otherwise the places behind it that are still to be compared. */
+  /** Otherwise the later positions that are still to be compared. */
   compare: Set<number>;
   asked: boolean;
   readonly tries: number;
 }
 
-/** One log: which entry is the next. */
+/** Follows one log: decides which entry is the next. */
 class LogFollower {
-  /** `undefined`: nothing but entries that do not fit anywhere. */
+  /** The position; `undefined` if only entries have arrived that do not fit anywhere. */
   position: Mark | undefined;
   acked: Mark | undefined;
-  /** What this connection's server was told last. */
+  /** The last position that this connection's server was told. */
   told: number | undefined;
   readonly held = new Map<number, Entry>();
-  /** The ids up to the position, oldest first, to find out that the log was rolled back. */
+  /** The ids up to the position, oldest first, to detect that the log was rolled back. */
   #recent: bigint[] = [];
   #gapUntil: number | undefined;
   #needsSince: number | undefined;
-  /** The highest entry that had come when the last sync began. */
+  /** The highest entry that had arrived when the last sync started. */
   #seen = 0;
   #back: Back | undefined;
-  /** Where the last sync began, while its end has not come. */
+  /** The start of the last sync, until its end has arrived. */
   #unanswered: Mark | undefined;
 
   static at(mark: Mark): LogFollower {
@@ -99,15 +99,15 @@ class LogFollower {
     return this.#back?.asked ?? false;
   }
 
-  /** Where the next sync asks from. */
+  /** Returns the position from which the next sync starts. */
   askFrom(): Mark {
     if (this.#back) return this.#back.from;
     const begun = this.#unanswered;
-    // Further back is too much to send again.
+    // Starting earlier would repeat too much.
     return begun && this.mark.seq - begun.seq < MAX_RECENT ? begun : this.mark;
   }
 
-  /** The log may have been rolled back and have grown anew: what comes next is compared with what is remembered. */
+  /** Compares the next entries with the remembered ones, since the log may have been rolled back and have grown again. */
   goBack(): void {
     if (!this.#back) this.#compareAll(MAX_TRIES);
   }
@@ -124,7 +124,7 @@ class LogFollower {
     this.#seen = Math.max(this.mark.seq, ...this.held.keys());
   }
 
-  /** Puts what can be taken now into `taken`. Returns whether the entry was known. */
+  /** Takes an entry. Appends the entries that are next to `taken`. Returns whether the entry was known. */
   handleEntry(now: number, entry: Entry, hasRoom: boolean, taken: Entry[]): boolean {
     const { seq } = this.mark;
     if (entry.seq <= seq) {
@@ -137,10 +137,10 @@ class LogFollower {
     return false;
   }
 
-  /** Goes on elsewhere. Returns `false` if that is where it is already. */
+  /** Continues at another position. Returns `false` if that is the current one. */
   handleReset(now: number, mark: Mark, reason: ResetReason): boolean {
     const hasIt = this.position !== undefined && mark.seq <= this.position.seq;
-    // It was asked from further back than the log reaches, and nothing is missing.
+    // The sync started earlier than the log reaches, and nothing is missing.
     const needless = hasIt && reason !== ResetReason.New && reason !== ResetReason.Forked && !this.#back?.contradicted;
     if (needless) this.#back?.compare.forEach((seq) => seq <= mark.seq && this.#back?.compare.delete(seq));
     if (needless || (this.position?.seq === mark.seq && this.position.id === mark.id)) return false;
@@ -152,7 +152,7 @@ class LogFollower {
     const held = this.held.size;
     const forked = reason === ResetReason.Forked;
     for (const seq of this.held.keys()) if (forked || seq <= mark.seq) this.held.delete(seq);
-    // Some of what was held may have been of the new branch.
+    // Some held entries may belong to the new branch.
     if (forked && held > 0) this.needSync(now);
     return true;
   }
@@ -165,14 +165,14 @@ class LogFollower {
     this.#gapUntil = this.held.size > 0 ? now + HOLD_MS : undefined;
   }
 
-  /** The server says where the log ended when the sync began. */
+  /** Takes the end of the log at the start of the sync, as the server reports it. */
   handleEnd(now: number, end: Mark): void {
     const mark = this.mark;
     this.#unanswered = undefined;
     this.#endGoingBack(now);
     const rolledBack = this.told !== undefined && end.seq < this.#seen;
     if (rolledBack) {
-      // What was held may be of the lost branch.
+      // Held entries may belong to the lost branch.
       this.held.clear();
       this.#gapUntil = undefined;
       const lost = this.#at(end.seq + 1);
@@ -181,7 +181,7 @@ class LogFollower {
     if (end.seq > mark.seq || rolledBack || differs(end, mark)) this.needSync(now);
   }
 
-  /** The application has dealt with everything up to here. Returns whether that is news. */
+  /** The application has processed everything up to a position. Returns whether that is new. */
   handleAck(mark: Mark): boolean {
     const known = this.#at(mark.seq);
     const isNews =
@@ -201,7 +201,7 @@ class LogFollower {
   #checkKnown(now: number, mark: Mark): void {
     const known = this.#at(mark.seq);
     if (!known) {
-      // Too old to compare: nothing that a server has a reason to send.
+      // Too old to compare, and a server has no reason to send it.
       this.needSync(now);
     } else if (differs(known, mark)) {
       this.#contradict(known);
@@ -211,7 +211,7 @@ class LogFollower {
     }
   }
 
-  /** The log has another message there, or none. The server says so when it is asked from there. */
+  /** Notes that the log has another message at this position, or none. The server reports that if a sync starts there. */
   #contradict(known: Mark): void {
     const back = this.#back;
     if (back?.contradicted && known.seq >= back.from.seq) return;
@@ -224,7 +224,8 @@ class LogFollower {
     this.#back = undefined;
     const tries = back.tries - 1;
     if (back.contradicted) {
-      // Without a reset: it was lost, or what differed was the older one, late. Comparing shows which.
+      // No reset arrived: it was lost, or the differing entry was an older one that came late. Comparing
+      // tells which.
       this.#compareAll(tries);
     } else if (back.compare.size > 0 && tries > 0) {
       const from = this.#at(Math.min(...back.compare) - 1);
@@ -242,7 +243,7 @@ class LogFollower {
     this.#back = from && compare.size > 0 && tries > 0 ? { from, contradicted: false, compare, asked: false, tries } : undefined;
   }
 
-  /** What stands at an earlier place, if that is remembered. */
+  /** Returns an earlier position with its id, if that is remembered. */
   #at(seq: number): Mark | undefined {
     const id = this.#recent[this.#recent.length - 1 - (this.mark.seq - seq)];
     return id === undefined ? undefined : { seq, id };
@@ -260,7 +261,7 @@ class LogFollower {
     }
     if (hasRoom) this.held.set(entry.seq, entry);
     if (!hasRoom || this.held.size > MAX_HELD) {
-      // The highest goes: it is the last to be needed. A sync brings it.
+      // Drops the highest entry, which is needed last. A sync brings it back.
       if (this.held.size > 0) this.held.delete(Math.max(...this.held.keys()));
       this.needSync(now);
     }
@@ -284,7 +285,7 @@ const LONGEST_SYNC_MS = 60_000;
 const SHORTEST_DELAY_MS = 1000;
 const LONGEST_DELAY_MS = 60_000;
 
-/** How often syncs of one kind may be asked for. */
+/** Limits how often syncs of one kind are requested. */
 class Pace {
   #notBefore: number | undefined;
   #fruitless = 0;
@@ -304,8 +305,8 @@ class Pace {
 }
 
 /**
- * The timers of syncs: one at a time, and never in a loop. Syncs that a log wants and syncs by hint or routine are paced apart,
- * since hints, which are for all devices of a server, mostly bring nothing.
+ * The timers of syncs: one sync at a time, and never in a loop. Syncs that a log needs and routine or hinted syncs have separate
+ * limits, since hints go to all devices of a server and mostly bring nothing.
  */
 class SyncTimers {
   #underWay: { since: number; heard: number; fruitful: boolean; wanted: boolean } | undefined;
@@ -320,7 +321,7 @@ class SyncTimers {
   handleConnected(now: number, random: Random): void {
     this.#allIsWell();
     this.begin(now, random, false);
-    // Being up to date is no fault.
+    // A sync without entries after a connect is not a failure.
     this.handleFruit(now);
   }
 
@@ -356,7 +357,7 @@ class SyncTimers {
     this.#learn(now, random, lost);
   }
 
-  /** When one is to be asked for, given when some log wants one. */
+  /** Returns the time of the next sync, given the time at which some log needs one. */
   dueAt(wanted: number | undefined): number | undefined {
     if (this.#underWay || this.#checkAt === undefined) return undefined;
     const routine = this.#routine.allow(earliest(this.#hintAt, this.#checkAt) as number);
@@ -388,10 +389,10 @@ class SyncTimers {
   }
 }
 
-/** Acknowledgements are collected for this long: one frame for a screen full of messages. */
+/** Acknowledgements are collected for this long, so that a screen full of messages takes one frame. */
 const ACK_INTERVAL_MS = 100;
 
-/** When to tell the server what the application has dealt with. */
+/** Decides when to send acknowledgements to the server. */
 class Acks {
   unsent = new Set<LogName>();
   #sent = new Set<LogName>();
@@ -414,7 +415,7 @@ class Acks {
     this.unsent.add(log);
   }
 
-  /** What was told may have been lost on the way: it is told again, soon. */
+  /** Sends earlier acknowledgements again soon, since they may have been lost. */
   repeat(now: number): void {
     this.#again();
     if (this.unsent.size > 0) this.#at ??= now + ACK_INTERVAL_MS;
@@ -456,7 +457,7 @@ class Acks {
   }
 }
 
-/** Cursors that fit into a frame. */
+/** The cursors that fit into a frame. */
 class Cursors {
   readonly list: Init<Cursor>[] = [];
   constructor(private room: number) {
@@ -476,7 +477,7 @@ class Cursors {
 /** Every log that a device follows. */
 export class Logs {
   readonly #followers = new Map<LogName, LogFollower>();
-  /** Those that want a sync, now or soon, or hold entries. */
+  /** Logs that need a sync, now or soon, or hold entries. */
   readonly #troubled = new Set<LogName>();
   readonly #timers: SyncTimers;
   readonly #acks = new Acks();
@@ -490,7 +491,7 @@ export class Logs {
     this.#timers = new SyncTimers(checkEvery);
   }
 
-  /** Returns whether the place in a log is known. */
+  /** Returns whether the position in a log is known. */
   follows(log: LogName): boolean {
     return this.#followers.get(log)?.position !== undefined;
   }
@@ -502,7 +503,7 @@ export class Logs {
   handleConnected(now: number, random: Random): void {
     this.#timers.handleConnected(now, random);
     this.#acks.handleConnected(now);
-    // Those that `Hello` had no room for.
+    // Logs for which `Hello` had no room.
     for (const [log, follower] of this.#followers) {
       if (follower.told !== undefined) continue;
       follower.needSync(now);
@@ -538,7 +539,7 @@ export class Logs {
     const follower = this.#follow(log);
     if (!follower) return [];
     if (reason === ResetReason.New && follower.told === undefined && follower.position) {
-      // The server thinks that there was no cursor, because it was not told: it will be.
+      // The server assumes that there is no cursor, since it was not told. The next sync tells it.
       if (follower.mark.seq !== mark.seq || differs(follower.mark, mark)) follower.needSync(now);
       this.#note(log, follower);
       return [];
@@ -553,7 +554,7 @@ export class Logs {
     return changes.concat(this.#tell(now, log, taken));
   }
 
-  /** Returns whether nothing is missing any more, for the first time on this connection. */
+  /** Returns `true` if nothing is missing any more, for the first time on this connection. */
   handleSyncDone(now: number, random: Random, ends: readonly (Mark & { channel: string })[], more: boolean): boolean {
     if (more) this.#timers.handleSign(now);
     else this.#timers.handleDone(now, random);
@@ -573,7 +574,7 @@ export class Logs {
     this.#timers.handleHint(now, random, within);
   }
 
-  /** The application has dealt with everything up to a position. */
+  /** The application has processed everything up to a position. */
   handleAck(now: number, position: Position): void {
     if (!this.#followers.get(position.log)?.handleAck(position)) return;
     this.#unsaved.add(position.log);
@@ -602,7 +603,7 @@ export class Logs {
     return this.#unsaved.size > 0 || this.#left.size > 0;
   }
 
-  /** Returns what is to be saved, which counts as saved. */
+  /** Returns the changes to save. They count as saved. */
   pollSave(): { cursors: SavedCursor[]; left: LogName[] } {
     const left = [...this.#left].filter((log) => !this.#unsaved.has(log));
     const cursors: SavedCursor[] = [];
@@ -620,7 +621,7 @@ export class Logs {
     for (const { channel } of cursors) if (this.#followers.has(channel)) this.#unsaved.add(channel);
   }
 
-  /** The cursors for a `Hello` with room for as many bytes, the inbox first. */
+  /** Returns the cursors for a `Hello` with this many bytes of room, the inbox first. */
   hello(room: number): Init<Cursor>[] {
     const cursors = new Cursors(room);
     for (const [log, follower] of this.#sorted(() => false)) {
@@ -631,12 +632,12 @@ export class Logs {
   }
 
   pollTransmit(now: number, random: Random, room: number): Init<Frame> | undefined {
-    // The gap may have closed since it was due.
+    // The gap may have closed since.
     const due = this.#due && (this.#syncAt() ?? Infinity) <= now;
     this.#due = false;
     if (due) {
       this.#timers.begin(now, random, (this.#wantedAt() ?? Infinity) <= now);
-      // The reasons for a sync are reasons to think that acknowledgements were lost as well.
+      // The reasons for a sync suggest that acknowledgements were lost as well.
       this.#acks.repeat(now);
       return { sync: { cursors: this.#sync(room) } };
     }
@@ -651,28 +652,28 @@ export class Logs {
     return cursors.list.length > 0 ? { ack: { cursors: cursors.list } } : undefined;
   }
 
-  /** All cursors that fit, those first that something is missing of. */
+  /** Returns all cursors that fit, first those of logs with missing entries. */
   #sync(room: number): Init<Cursor>[] {
     const cursors = new Cursors(room);
     const order = this.#sorted((log) => this.#troubled.has(log));
     this.#troubled.clear();
     for (const [log, follower] of order) {
       if (cursors.push(log, follower.askFrom())) follower.beginSync();
-      // The answer takes it for a log that is new here, which must not count.
+      // The answer treats the log as new, which must not count.
       else follower.told = undefined;
       this.#note(log, follower);
     }
     return cursors.list;
   }
 
-  /** By name, so the inbox comes before channels. */
+  /** Sorts the logs by name, so the inbox comes before channels. */
   #sorted(isFirst: (log: LogName) => boolean): [LogName, LogFollower][] {
     const rank = (log: LogName): number => (isFirst(log) ? 0 : 1);
     return [...this.#followers].sort(([one], [other]) => rank(one) - rank(other) || (one < other ? -1 : 1));
   }
 
   #leave(now: number, log: LogName, mark: Mark): LogChange[] {
-    // Nobody leaves an inbox.
+    // An inbox cannot be left.
     if (log === "") return [];
     const known = this.follows(log);
     this.#followers.delete(log);
@@ -699,7 +700,7 @@ export class Logs {
     return taken.map((entry) => ({ log, entry }));
   }
 
-  /** The log, known or new; `undefined` when there are too many. */
+  /** Returns the follower of a log, a new one if need be; `undefined` if there are too many. */
   #follow(log: LogName): LogFollower | undefined {
     let follower = this.#followers.get(log);
     if (!follower && this.#followers.size < MAX_LOGS) this.#followers.set(log, (follower = new LogFollower()));

@@ -1,4 +1,4 @@
-/** What the application sets in conversations, on its way to the back end; and which of the user's changes are known. */
+/** Changes of conversations on their way to the back end, and the versions of the user's changes that are known. */
 import { decode, encode, type Init } from "../codec.js";
 import { ImError } from "../errors.js";
 import { conversationOf } from "../ids.js";
@@ -6,7 +6,7 @@ import type { ConversationState, Mark } from "../proto.js";
 import type { SavedMarks } from "../store/store.js";
 import { earliest } from "./timing.js";
 
-/** What to set in a conversation. What is not set stays as it is. */
+/** The changes of a conversation. Omitted fields stay as they are. */
 export type ConversationChange = Pick<
   Init<Mark>,
   "read" | "readId" | "pinned" | "muted" | "draft" | "hidden" | "deleted" | "markedUnread" | "mutedUntilMs" | "mentionsOnly"
@@ -26,13 +26,13 @@ const MAX_MARKS = 32;
 const MAX_DRAFT_BYTES = 1024;
 const MAX_FRAME_SHARE = 60_000;
 
-/** Marks that wait, and what is known of the user's changes. */
+/** The waiting changes, and the known version of the user's conversations. */
 export class Marks {
   readonly #waiting = new Map<string, Pending[]>();
   #sent: [string, Pending[]][] = [];
   readonly #unsaved = new Set<string>();
   #nextAt: number | undefined;
-  /** All changes up to this one are known; `undefined`: the application has not asked for its conversations. */
+  /** All changes up to this version are known; `undefined` if the application has not requested its conversations. */
   version: number | undefined;
   readonly #ahead = new Set<number>();
   #asking = false;
@@ -48,7 +48,7 @@ export class Marks {
     return this.#waiting.size === 0 && this.#sent.length === 0;
   }
 
-  /** Takes what the application sets now. */
+  /** Takes a change of the application. */
   set(now: number, to: string, change: ConversationChange): void {
     if (new TextEncoder().encode(change.draft ?? "").length > MAX_DRAFT_BYTES) {
       throw new ImError("too_large", `the draft for ${to} is longer than ${MAX_DRAFT_BYTES} bytes: keep longer ones on the device`);
@@ -70,12 +70,12 @@ export class Marks {
     this.#askAt = undefined;
   }
 
-  /** Everything that was in the logs has come: time to ask what else may have been missed. */
+  /** Called when everything in the logs has arrived: requests the changes that may have been missed. */
   handleSynced(now: number): void {
     if (this.version !== undefined) this.#askAt = now;
   }
 
-  /** After a rollback no version says anything. */
+  /** After a rollback, versions mean nothing. */
   handleRolledBack(): void {
     if (this.version === undefined) return;
     this.version = 0;
@@ -91,7 +91,7 @@ export class Marks {
     return earliest(marks, this.#asking ? undefined : this.#askAt);
   }
 
-  /** Returns the marks to send now, which count as sent. */
+  /** Returns the changes to send now. They count as sent. */
   pollMarks(now: number): Init<Mark>[] | undefined {
     if (this.#sent.length > 0 || this.#waiting.size === 0 || this.#nextAt === undefined || this.#nextAt > now) return undefined;
     this.#nextAt = now + MARK_INTERVAL_MS;
@@ -109,18 +109,18 @@ export class Marks {
     return request;
   }
 
-  /** What was sent is settled, or was sent in vain. */
+  /** The sent changes are settled, or have to be sent again. */
   handleAnswered(now: number, isSettled: boolean): void {
     for (const [to, marks] of this.#sent) {
       if (isSettled) this.#unsaved.add(to);
-      // What was set since counts more.
+      // Later changes take precedence.
       else this.#waiting.set(to, (this.#waiting.get(to) ?? []).reduce(add, marks));
     }
     this.#sent = [];
     if (!isSettled) this.#nextAt = now + RETRY_MS;
   }
 
-  /** Returns the version since which to ask now. */
+  /** Returns the version since which to request changes now. */
   pollAsk(now: number): number | undefined {
     if (this.#asking || this.#askAt === undefined || this.#askAt > now || this.version === undefined) return undefined;
     this.#asking = true;
@@ -128,12 +128,12 @@ export class Marks {
     return this.version;
   }
 
-  /** The application has asked for its list: from here on its changes are followed. */
+  /** Follows changes from this version on, since the application has requested its list. */
   follow(version: number): void {
     this.#advance(Math.max(this.version ?? 0, version));
   }
 
-  /** What was set since a version came. */
+  /** Takes the changes since a version. */
   handleChanges(now: number, since: number, version: number, more: boolean, states: readonly ConversationState[]): void {
     this.#asking = false;
     if (version < since) {
@@ -144,7 +144,7 @@ export class Marks {
     }
     const last = states.at(-1)?.version;
     this.#advance(Math.max(this.version ?? 0, more ? (last ?? since) : version));
-    // An empty page with others behind it leads nowhere.
+    // An empty page with further ones would repeat forever.
     this.#askAt = more && last !== undefined ? now : undefined;
   }
 
@@ -153,11 +153,11 @@ export class Marks {
     if (!isFinal) this.#askAt = now + RETRY_MS;
   }
 
-  /** A change is known. */
+  /** Notes that a change is known. */
   note(now: number, version: number): void {
     if (this.version === undefined || version <= this.version) return;
     if (version > this.version + 1) {
-      // One that took another way may just be late.
+      // A change that took another way may just be late.
       if (this.#ahead.size < MAX_AHEAD) this.#ahead.add(version);
       this.#askAt ??= now + GAP_MS;
       return;
@@ -192,23 +192,23 @@ export class Marks {
   }
 }
 
-/** Users come before channels, and then it goes by name. */
+/** Sorts users before channels, and then by name. */
 const order = (to: string): string => (to[0] === "@" ? 0 : 1) + to;
 
 const SETTINGS = ["pinned", "muted", "draft", "hidden", "markedUnread", "mutedUntilMs", "mentionsOnly"] as const;
 
-/** Adds what was set later to what was set before. What it replaces goes, so few are left. */
+/** Adds a later change, and removes what it replaces, so few are left. */
 function add(marks: Pending[], later: Pending): Pending[] {
   const change = { ...later.change };
   const replaced = new Set<(typeof SETTINGS)[number]>(SETTINGS.filter((setting) => change[setting] !== undefined));
-  // Whoever reads has seen the mark; a mute and its end go together.
+  // Reading implies that the user has seen the unread mark. A mute and its end belong together.
   if (change.read) replaced.add("markedUnread");
   if (replaced.has("muted") || replaced.has("mutedUntilMs")) replaced.add("muted").add("mutedUntilMs");
   const kept: Pending[] = [];
   for (const earlier of marks) {
     const rest = { ...earlier.change };
     for (const setting of replaced) delete rest[setting];
-    // Places never go back, and may travel with any mark.
+    // Positions never go back, and may go with any change.
     if ((rest.read ?? 0) > (change.read ?? 0)) Object.assign(change, { read: rest.read, readId: rest.readId ?? 0n });
     change.deleted = Math.max(rest.deleted ?? 0, change.deleted ?? 0);
     delete rest.read;

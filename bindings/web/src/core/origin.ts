@@ -1,6 +1,6 @@
 /**
- * The origin of a message: the local id of its send, sealed with the installation of the store, so that only this store's tabs know it
- * again. To everybody else it is a random number.
+ * The origin of a message: the local id of its send, encrypted with the installation of the store, so that only this store's tabs
+ * can recognise it. To everybody else it is a random number.
  *
  * It is a permutation of all 64-bit numbers, made of Feistel rounds, so two sends never have the same origin, and the same send
  * always has the same one.
@@ -17,18 +17,18 @@ function mix(key: bigint, round: number, half: number): number {
 
 const join = (left: number, right: number): bigint => (BigInt(left) << 32n) | BigInt(right);
 
-/** Seals a local id. */
+/** Encrypts a local id. */
 export function seal(installation: bigint, localId: number): bigint {
   let [left, right] = [Math.floor(localId / 2 ** 32), localId >>> 0];
   for (let round = 0; round < ROUNDS; round++) [left, right] = [right, (left ^ mix(installation, round, right)) >>> 0];
   return join(left, right);
 }
 
-/** Opens an origin. Returns `undefined` if it is not of this store. */
+/** Decrypts an origin. Returns `undefined` if it is not of this store. */
 export function open(installation: bigint, origin: bigint): number | undefined {
   if (origin === 0n) return undefined;
   let [left, right] = [Number(origin >> 32n), Number(origin & 0xffffffffn)];
   for (let round = ROUNDS - 1; round >= 0; round--) [left, right] = [(right ^ mix(installation, round, left)) >>> 0, left];
-  // No store makes four thousand million sends.
+  // No store makes four billion sends.
   return left === 0 && right > 0 ? right : undefined;
 }

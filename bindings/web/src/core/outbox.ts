@@ -1,6 +1,6 @@
 /**
- * Publishes on their way: saved first, then sent under their local id as number, until they are answered. At most one per
- * conversation is unanswered, the rest wait in order.
+ * Publishes in transit: saved first, then sent with their local id as number, until they are answered. At most one per
+ * conversation is unanswered; the rest wait in order.
  *
  * ```text
  *                                                +-- number used --+
@@ -10,10 +10,11 @@
  *                     +--> waits for the one before          +- retry -+
  * ```
  *
- * The store may be an old copy of itself, restored from a backup, and nothing in it tells. So a publish has its number from the
- * beginning: whoever sends it, back ends know it again. If the number was used, a publish of this process gets another installation, and
- * one of the store may have arrived. What is appended without a connection is of an installation of its own: see `Client.send`. What
- * fails gets the number of its retry at once, so that retries before and after a restore are one message.
+ * The store may be an old copy, restored from a backup, without any sign of that. So a publish has its number from the beginning:
+ * back ends recognise it, whoever sends it. If the number was used, a publish of this process gets another installation, while
+ * one from the store may have arrived. Publishes that are made without a connection have an installation of their own: see
+ * `Client.send`. A failed publish gets the number of its retry at once, so that retries before and after a restore are one
+ * message.
  */
 import { encodeFrame } from "../codec.js";
 import { ImError, type Refusal } from "../errors.js";
@@ -23,18 +24,18 @@ import { randomBits, type SavedFailure, type SavedPublish } from "../store/store
 import { seal } from "./origin.js";
 import { earliest, type Random } from "./timing.js";
 
-/** What a server allows. */
+/** The limits of a server. */
 export interface ServerLimits {
   readonly maxFrameBytes: number;
   readonly maxInflight: number;
 }
 
-/** What became of a send. */
+/** The outcome of a send. */
 export type Settled =
   | { readonly localId: number; readonly messageId: MessageId; readonly answer: Uint8Array; readonly error?: undefined }
   | { readonly localId: number; readonly error: ImError };
 
-/** Where a send stands: `pending` never travelled, `sent` may have arrived, `failed` stays until it is discarded. */
+/** The state of a send: `pending` was never sent, `sent` may have arrived, `failed` stays until it is discarded. */
 export type SendState = "pending" | "sent" | "failed";
 
 /** A send that is not settled, or that failed. */
@@ -52,21 +53,21 @@ interface Entry {
   readonly to: string;
   readonly content: Uint8Array;
   readonly number: number;
-  /** The installation that the number is of. */
+  /** The installation of the number. */
   installation: bigint;
-  /** The failed send that it retries. */
+  /** The local id of the failed send that it retries. */
   readonly retries: number | undefined;
-  /** It is from the store, so another process may have sent it, perhaps before the store was restored. */
+  /** Set if it is from the store: another process may have sent it, perhaps before the store was restored. */
   readonly loaded: boolean;
-  /** It has become the first of its conversation: it may travel once that is saved. */
+  /** Set if it is the first of its conversation: it may be sent once that is saved. */
   released: boolean;
-  /** How often its number turned out to be used. */
+  /** The number of times that its number was already used. */
   renewals: number;
-  /** It was handed to a connection, by this process or an earlier one. */
+  /** Set if this process or an earlier one has handed it to a connection. */
   travelled: boolean;
-  /** The last try has no answer yet. */
+  /** Set if the last attempt has no answer yet. */
   unanswered: boolean;
-  /** Something may have come of an earlier try: why that is not known. */
+  /** Set if an earlier attempt may have had an effect: the reason why that is unknown. */
   doubt: string | undefined;
   refusals: number;
 }
@@ -74,40 +75,46 @@ interface Entry {
 interface Failed {
   readonly to: string;
   readonly content: Uint8Array;
-  /** That of a retry. */
+  /** The installation of a retry. */
   readonly installation: bigint;
   readonly failure: SavedFailure;
 }
 
 const MAX_FAILED = 100;
-/** Retries are numbered from here on, by what they retry: an answer to the failed try is not taken for one to the retry. */
+/**
+ * The first number of retries; each adds the local id of the failed send. An answer to the failed attempt is not taken for one to
+ * the retry.
+ */
 const FIRST_RETRY = 2 ** 40;
-/** A server answers everything; should it not, a publish is sent again under its number. */
+/** A server answers everything. If it does not, a publish is sent again under its number after this time. */
 const REPEAT_AFTER_MS = 60_000;
 const LONGEST_DELAY_MS = 15_000;
-/** Installations of one publish. The second one was never used, so this is for a server that errs. */
+/** Maximum number of installations of one publish. The second one is new, so more are needed only if a server errs. */
 const MAX_RENEWALS = 3;
 
 /** All publishes that are not settled. */
 export class Outbox {
   readonly #entries = new Map<number, Entry>();
   readonly #failed = new Map<number, Failed>();
-  /** Each conversation's publishes, first come first. */
+  /** The publishes of each conversation, in order. */
   readonly #queues = new Map<string, number[]>();
   readonly #numbered = new Map<number, Entry>();
-  /** Saved, and neither sent nor delayed. */
+  /** Publishes that are saved, and neither sent nor delayed. */
   readonly #ready = new Set<number>();
   readonly #delayed = new Map<number, number>();
-  /** Sent and unanswered, with the time of the next try. */
+  /** Unanswered publishes, with the time of the next attempt. */
   readonly #sent = new Map<number, number>();
   readonly #unsaved = new Set<number>();
   readonly #settled: Settled[] = [];
   #nextNumber: number;
   #renewed: bigint | undefined;
-  /** The highest local id that came. */
+  /** The highest local id passed in. */
   lastLocalId = 0;
 
-  /** `installation` is that of the store, which seals the origins; `renewed` the one that new numbers are of, if it is another one. */
+  /**
+   * `installation` is that of the store, which encrypts the origins. `renewed` is the installation of new numbers, if it is
+   * another one.
+   */
   constructor(
     readonly installation: bigint,
     renewed: bigint | undefined,
@@ -135,7 +142,7 @@ export class Outbox {
     return this.#sent.size > 0;
   }
 
-  /** Takes a publish that was appended since the store was loaded. One that is known already is passed over. */
+  /** Takes a publish that was appended since the store was loaded. Ignores one that is known already. */
   push(saved: SavedPublish): void {
     this.#take(saved, false);
   }
@@ -169,7 +176,7 @@ export class Outbox {
     }
   }
 
-  /** Returns the next frame to send, which counts as sent. */
+  /** Returns the next frame to send. It counts as sent. */
   pollTransmit(now: number, limits: ServerLimits): Uint8Array | undefined {
     while (this.#ready.size > 0 && this.#sent.size < limits.maxInflight) {
       const number = Math.min(...this.#ready);
@@ -180,7 +187,7 @@ export class Outbox {
       const content = { $unknown: entry.content };
       const frame = encodeFrame({ publish: { number, to: user, content, channel, installation: entry.installation, origin: seal(this.installation, entry.localId) } });
       if (frame.length > limits.maxFrameBytes + 3) {
-        // The limit shrank with another server.
+        // Another server may have a lower limit.
         this.#settleFailed(entry, tooLarge(frame.length, limits.maxFrameBytes));
         continue;
       }
@@ -192,7 +199,7 @@ export class Outbox {
     return undefined;
   }
 
-  /** The server's answer. One to a publish that is settled already means nothing any more. */
+  /** Takes the server's answer. Ignores one to a publish that is settled already. */
   handleResult(now: number, random: Random, result: PublishResult): void {
     const entry = this.#sent.has(result.number) ? this.#numbered.get(result.number) : undefined;
     if (!entry) return;
@@ -213,7 +220,7 @@ export class Outbox {
       this.#delayed.set(result.number, now + delay * (1 + random()));
       return;
     }
-    // A refusal says nothing of the tries before, so it must not invite to another one.
+    // A refusal says nothing about earlier attempts, so it must not permit another one.
     const doubt = isCertain(refusal) && refusal.kind !== RefusalKind.TooMany ? undefined : entry.doubt;
     this.#settleFailed(
       entry,
@@ -236,7 +243,7 @@ export class Outbox {
     } else this.#settleFailed(entry, new ImError("refused", `the message to ${entry.to} was refused: ${refusal.reason}`, refusal));
   }
 
-  /** Nothing will answer what was sent: it is sent again. */
+  /** Sends unanswered publishes again, since their answers are lost. */
   handleConnectionLost(): void {
     for (const number of this.#sent.keys()) this.#ready.add(number);
     this.#sent.clear();
@@ -256,7 +263,7 @@ export class Outbox {
     return earliest(...this.#delayed.values(), ...this.#sent.values());
   }
 
-  /** Forgets a send. Returns `false` if it is on its way, or unknown. */
+  /** Forgets a send. Returns `false` if it may have been sent, or is unknown. */
   discard(localId: number): boolean {
     const entry = this.#entries.get(localId);
     if (entry?.travelled) return false;
@@ -268,7 +275,7 @@ export class Outbox {
     return true;
   }
 
-  /** Returns what is not settled and what failed, in the order in which it was sent. */
+  /** Returns the unsettled and the failed sends, in order. */
   list(): QueuedSend[] {
     const waiting = [...this.#entries.values()].map(
       ({ localId, to, content, travelled }): QueuedSend => ({ localId, to, content, state: travelled ? "sent" : "pending" }),
@@ -287,7 +294,7 @@ export class Outbox {
     return this.#unsaved.size > 0;
   }
 
-  /** Returns what to save and what to forget, which counts as saved. */
+  /** Returns the publishes to save and to forget. They count as saved. */
   pollSave(): { put: SavedPublish[]; remove: number[] } {
     const put: SavedPublish[] = [];
     const remove: number[] = [];
@@ -305,7 +312,7 @@ export class Outbox {
     return { put, remove };
   }
 
-  /** It was saved: numbers can be used. */
+  /** The publishes are saved, so their numbers can be used. */
   handleSaved(put: readonly SavedPublish[]): void {
     for (const { localId, number, installation } of put) {
       const entry = this.#entries.get(localId);
@@ -333,7 +340,7 @@ export class Outbox {
     this.#fail(entry.localId, { to: entry.to, content: entry.content, installation: randomBits(), failure });
   }
 
-  /** A failure stays until it is discarded or retried. */
+  /** Keeps a failure until it is discarded or retried. */
   #fail(localId: number, failed: Failed): void {
     this.#settled.push({ localId, error: errorOf(failed.failure) });
     this.#failed.set(localId, failed);
@@ -343,7 +350,7 @@ export class Outbox {
     this.#unsaved.add(oldest);
   }
 
-  /** Takes a publish out and lets the next one of its conversation go. */
+  /** Removes a publish, and releases the next one of its conversation. */
   #remove(entry: Entry): void {
     this.#entries.delete(entry.localId);
     this.#unsaved.add(entry.localId);
@@ -360,7 +367,7 @@ export class Outbox {
   }
 }
 
-/** After these refusals nothing came of the try, for certain. */
+/** Returns `true` if the attempt certainly had no effect. */
 function isCertain({ kind }: Refusal): boolean {
   const certain: number[] = [RefusalKind.Rule, RefusalKind.Invalid, RefusalKind.TooMany, RefusalKind.NoBackend, RefusalKind.NumberUsed];
   return certain.includes(kind);
@@ -377,7 +384,7 @@ function errorOf({ code, message, refusal }: SavedFailure): ImError {
   return new ImError(code, message, refusal);
 }
 
-/** The error of a frame that the server would not take. */
+/** Returns the error of a frame that exceeds the server's limit. */
 export function tooLarge(bytes: number, limit: number): ImError {
   return new ImError("too_large", `the message takes ${bytes} bytes, and the limit is ${limit}: send less, or put media where a URL leads to`);
 }

@@ -1,6 +1,6 @@
 /**
- * Questions to the back ends: sent as soon as there is a connection, and again over the next one, until they are answered or
- * their time is up. Asked twice, they have the effect of one.
+ * Requests to the back ends: sent as soon as there is a connection, and again over the next one, until they are answered or time
+ * out. A repeated request has the effect of one.
  */
 import type { Init } from "../codec.js";
 import { ImError } from "../errors.js";
@@ -8,13 +8,13 @@ import type { Frame, Request, Response } from "../proto.js";
 import { refusalOf } from "./outbox.js";
 import { earliest, type Random } from "./timing.js";
 
-/** A question, without its number. */
+/** A request, without its number. */
 export type Question = Omit<Init<Request>, "number">;
 
-/** Who waits for an answer: a ticket of the application, or the core itself. */
+/** The origin of a request: a ticket of the application, or the core itself. */
 export type Asker = number | "marks" | "changes" | "rooms";
 
-/** What became of a question. */
+/** The outcome of a request. */
 export interface Answered {
   readonly asker: Asker;
   readonly question: Question;
@@ -32,7 +32,7 @@ interface Waiting {
 }
 
 const MAX_QUEUED = 256;
-/** Half of what servers allow, so that one that was given up and is answered late gets no other refused. */
+/** Half of what servers allow, so that an abandoned request that is answered late does not cause a refusal of another. */
 const MAX_SENT = 4;
 const ANSWERS = {
   history: "history",
@@ -45,20 +45,20 @@ const ANSWERS = {
   readers: "readers",
 } as const;
 
-/** What questions must not change places about. */
+/** Returns the subject of requests that must stay in order. */
 function about(question: Question): string | undefined {
   const room = question.joinRoom?.channel ?? question.leaveRoom?.channel;
   return room !== undefined ? `#${room}` : question.watch ? "watch" : undefined;
 }
 
-/** All questions that are not answered yet. */
+/** All unanswered requests. */
 export class Requests {
   readonly #waiting = new Map<number, Waiting>();
   #lastNumber = 0;
 
   constructor(readonly timeout: number) {}
 
-  /** Takes a question. Returns an error where too many wait. */
+  /** Takes a request. Returns an error if too many are waiting. */
   ask(now: number, asker: Asker, question: Question): ImError | undefined {
     if (typeof asker === "number" && this.#waiting.size >= MAX_QUEUED) {
       return new ImError("queue_full", `${MAX_QUEUED} requests wait for their answers: ask again when some of them are answered`);
@@ -71,7 +71,7 @@ export class Requests {
     return undefined;
   }
 
-  /** Returns the next frame to send, which counts as sent. What concerns the same room goes one after the other. */
+  /** Returns the next frame to send. It counts as sent. Requests about the same room are sent one after the other. */
   pollTransmit(now: number): Init<Frame> | undefined {
     let sent = 0;
     for (const { state } of this.#waiting.values()) if (state === "sent") sent++;
@@ -83,14 +83,14 @@ export class Requests {
       if (subject !== undefined) earlier.add(subject);
       if (waiting.state !== "ready") continue;
       waiting.state = "sent";
-      // What was set in conversations is older by as much as it has waited here.
+      // The age of changes includes the time they have waited here.
       const marks = waiting.question.mark?.marks?.map((mark) => ({ ...mark, ageMs: (mark.ageMs ?? 0) + Math.floor(now - waiting.askedAt) }));
       return { request: { ...waiting.question, number, ...(marks ? { mark: { marks } } : {}) } };
     }
     return undefined;
   }
 
-  /** Returns whose question is answered. An answer to another question is none. */
+  /** Returns the request that a response answers; `undefined` if none is waiting for it. */
   handleResponse(now: number, random: Random, response: Response): Answered | undefined {
     const waiting = this.#waiting.get(response.number);
     if (!waiting) return undefined;
@@ -122,7 +122,7 @@ export class Requests {
     return this.#fail(new ImError("timeout", `no answer came within ${seconds} s: check the connection and ask again`), (waiting) => waiting.deadline <= now);
   }
 
-  /** Gives all of them up. */
+  /** Fails all requests. */
   failAll(error: ImError): Answered[] {
     return this.#fail(error, () => true);
   }

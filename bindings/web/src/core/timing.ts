@@ -1,11 +1,11 @@
-/** Returns the earliest of some moments; `undefined` are none. */
+/** Returns the earliest of some times; `undefined` ones are ignored. */
 export function earliest(...moments: (number | undefined)[]): number | undefined {
   let first: number | undefined;
   for (const moment of moments) if (moment !== undefined && (first === undefined || moment < first)) first = moment;
   return first;
 }
 
-/** A random number from 0 up to 1, as `Math.random` returns. */
+/** Returns a random number from 0 up to 1, as `Math.random` does. */
 export type Random = () => number;
 
 const BASE_MS = 500;
@@ -29,7 +29,7 @@ export class Backoff {
 const SHORTEST_HEARTBEAT_MS = 20;
 const PROBE_MS = 5000;
 
-/** When to send a ping, and when to give a connection up. */
+/** Decides when to send a ping, and when a connection is dead. */
 export class Heartbeat {
   readonly #interval: number;
   #sent: number;
@@ -53,15 +53,15 @@ export class Heartbeat {
     this.#probeUntil = undefined;
   }
 
-  /** The network may have changed, or the machine slept: asks the server at once, and waits for a few seconds only. */
+  /** Pings the server at once and waits for a few seconds only, since the network may have changed or the machine was asleep. */
   probe(now: number): void {
     this.#due = true;
     this.#probeUntil ??= now + PROBE_MS;
   }
 
   /**
-   * A timer that fires late says nothing about the server: what it sent meanwhile may still be unread. So a connection that
-   * looks dead by then is asked once more.
+   * Handles the timer. A timer that fires late says nothing about the server, since its data may still be unread. A connection
+   * that looks dead by then gets another ping.
    */
   handleTimeout(now: number, late: boolean): void {
     if (late && now >= this.#received + this.#interval * 2) {
@@ -87,7 +87,7 @@ export class Heartbeat {
   }
 
   #pingAt(): number {
-    // Timers fire late and networks take time, so not the whole interval.
+    // Pings early, since timers fire late and networks take time.
     return Math.min(this.#sent, Math.max(this.#received, this.#pinged)) + this.#interval * 0.9;
   }
 

@@ -6,7 +6,7 @@ import { MAX_OUTBOX, randomBits, randomDeviceId, retryOf, skipped, type Batch, t
 export interface IndexedDbOptions {
   /** The factory of databases; by default the platform's `indexedDB`. */
   readonly factory?: IDBFactory;
-  /** Asks the browser to keep the data when space runs low; by default it does. Firefox asks the user. */
+  /** Asks the browser to keep the data when space runs low; on by default. Firefox asks the user. */
   readonly persist?: boolean;
 }
 
@@ -17,7 +17,7 @@ interface Meta {
   readonly renewed?: bigint | undefined;
   readonly nextNumber: number;
   readonly nextLocalId: number;
-  /** Counts the holders of the connection. */
+  /** The number of times that the store was claimed. */
   readonly epoch: number;
 }
 
@@ -27,16 +27,16 @@ const TABLES: Table[] = ["meta", "cursors", "outbox", "marks"];
 const META = "meta";
 const ATTEMPTS = 3;
 const PAUSE_MS = 100;
-/** A page that was stopped in the middle of a transaction keeps all others waiting. */
+/** Time limit of a transaction: a page that was stopped during one keeps all others waiting. */
 const TRANSACTION_MS = 10_000;
 
-/** Failures of the connection to the database, after which it is opened anew: WebKit cuts those of pages in the background. */
+/** Failures of the connection to the database after which it is reopened. WebKit cuts the connections of pages in the background. */
 const LOST = new Set(["InvalidStateError", "UnknownError", "AbortError", "TransactionInactiveError"]);
 
 /**
- * A store in IndexedDB, one database for each account. Several tabs may use one.
+ * A store in IndexedDB, with one database for each account. Several tabs may share it.
  *
- * Should the database fail and stay away, the client goes on in memory, and the event `store_lost` says so.
+ * If the database keeps failing, the client continues in memory and emits the event `store_lost`.
  */
 export class IndexedDbStore implements Store {
   #database: IDBDatabase | undefined;
@@ -51,9 +51,9 @@ export class IndexedDbStore implements Store {
   ) {}
 
   /**
-   * Opens the store of an account: any name that tells the users of this browser apart, such as the user id.
+   * Opens the store of an account: any name that distinguishes the users of this browser, such as the user id.
    *
-   * @throws {@link ImError} with the code `store` where there is no IndexedDB, as in some private windows.
+   * @throws {@link ImError} with the code `store` if there is no IndexedDB, as in some private windows.
    */
   static async open(account: string, options: IndexedDbOptions = {}): Promise<IndexedDbStore> {
     const factory = options.factory ?? (globalThis as { indexedDB?: IDBFactory }).indexedDB;
@@ -84,7 +84,7 @@ export class IndexedDbStore implements Store {
     return this.#transact("readwrite", async (tables) => {
       const meta = await this.#meta(tables);
       if (this.#isExclusive) this.#checkEpoch(meta);
-      // A connection that was cut may have been cut behind the commit.
+      // The connection may have been cut after the commit.
       const there = tried > 0 ? ((await done(tables("outbox").get(tried))) as SavedPublish | undefined) : undefined;
       if (there?.to === to && String(there.content) === String(content)) return tried;
       if ((await done(tables("outbox").count())) >= MAX_OUTBOX) throw queueFull();
@@ -100,7 +100,7 @@ export class IndexedDbStore implements Store {
     return this.#transact("readwrite", async (tables) => {
       const meta = await this.#meta(tables);
       if (this.#isExclusive) this.#checkEpoch(meta);
-      // A connection that was cut may have been cut behind the commit.
+      // The connection may have been cut after the commit.
       const there = tried > 0 ? ((await done(tables("outbox").get(tried))) as SavedPublish | undefined) : undefined;
       if (there?.retries === localId) return there;
       const failed = (await done(tables("outbox").get(localId))) as SavedPublish | undefined;
@@ -137,8 +137,8 @@ export class IndexedDbStore implements Store {
   }
 
   /**
-   * From here on only this object may save: others that claimed the database earlier are fenced off, and those that claimed it for
-   * themselves cannot append either. Returns the epoch.
+   * Makes this the only object that may save. Objects that claimed the database earlier are fenced off; those with an exclusive
+   * claim cannot append either. Returns the epoch.
    */
   claim(isExclusive = false): Promise<number> {
     this.#isExclusive = isExclusive;
@@ -150,7 +150,7 @@ export class IndexedDbStore implements Store {
     }).then((epoch) => (this.#epoch = epoch));
   }
 
-  /** Returns whether nobody has claimed the database since this object did. */
+  /** Returns `true` if nobody has claimed the database since this object did. */
   async isClaimed(): Promise<boolean> {
     const meta = await this.#transact("readwrite", (tables) => this.#meta(tables));
     return meta.epoch === this.#epoch;
@@ -167,7 +167,7 @@ export class IndexedDbStore implements Store {
     if (this.#epoch !== undefined && meta.epoch !== this.#epoch) throw new ImError("closed", "another tab has the store, so this one must not write to it");
   }
 
-  /** The first record, made where the database is new. */
+  /** Returns the first record, and creates it in a new database. */
   async #meta(tables: (table: Table) => IDBObjectStore): Promise<Meta> {
     const there = (await done(tables("meta").get(META))) as Meta | undefined;
     if (there) return there;
@@ -200,7 +200,7 @@ export class IndexedDbStore implements Store {
     return this.#opening;
   }
 
-  /** Does something in one transaction, and resolves when that is on the disk. */
+  /** Runs a transaction, and resolves when it is on disk. */
   #transact<T>(mode: IDBTransactionMode, what: (tables: (table: Table) => IDBObjectStore) => Promise<T>): Promise<T> {
     return this.#retry(async () => {
       const database = await this.#open();
@@ -214,7 +214,7 @@ export class IndexedDbStore implements Store {
         try {
           transaction.abort();
         } catch {
-          // It is over already.
+          // The transaction has ended already.
         }
       };
       let late: DOMException | undefined;
@@ -262,7 +262,7 @@ function done<T>(request: IDBRequest<T>): Promise<T> {
   });
 }
 
-/** Keys behind one, where the platform has key ranges. */
+/** Returns the range of keys after one, if the platform has key ranges. */
 function afterKey(after: number): IDBKeyRange | null {
   const ranges = (globalThis as { IDBKeyRange?: typeof IDBKeyRange }).IDBKeyRange;
   return ranges ? ranges.lowerBound(after, true) : null;

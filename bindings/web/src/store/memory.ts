@@ -1,7 +1,7 @@
 import { ImError } from "../errors.js";
 import { MAX_OUTBOX, randomBits, randomDeviceId, retryOf, skipped, type Batch, type Saved, type SavedCursor, type SavedMarks, type SavedPublish, type Store } from "./store.js";
 
-/** A store that lasts as long as the object: for tests, and for devices that are new at each start. */
+/** A store that lasts as long as the object, for tests and for devices that are new at each start. */
 export class MemoryStore implements Store {
   #user = "";
   #nextNumber = 1;
@@ -13,7 +13,7 @@ export class MemoryStore implements Store {
   readonly #outbox = new Map<number, SavedPublish>();
   readonly #marks = new Map<string, SavedMarks>();
 
-  /** Makes a store with the contents of another one, or part of them; its sends are counted from `nextLocalId` on. */
+  /** Creates a store with the contents of another one, or part of them. Local ids start at `nextLocalId`. */
   constructor(saved: Partial<Saved> & { nextLocalId?: number } = {}) {
     const { user = "", device = randomDeviceId(), installation = randomBits(), renewed, nextNumber = 1 } = saved;
     const { cursors = [], outbox = [], marks = [] } = saved;
@@ -21,7 +21,7 @@ export class MemoryStore implements Store {
     for (const cursor of cursors) this.#cursors.set(cursor.channel, cursor);
     for (const publish of outbox) this.#outbox.set(publish.localId, publish);
     for (const one of marks) this.#marks.set(one.to, one);
-    // A local id is the number of a publish.
+    // The local id is the number of a publish.
     this.#nextLocalId = Math.max(saved.nextLocalId ?? 1, nextNumber, ...outbox.map(({ localId }) => localId + 1));
   }
 
@@ -30,7 +30,7 @@ export class MemoryStore implements Store {
     return Promise.resolve(this.saved());
   }
 
-  /** What {@link load} resolves to. */
+  /** Returns the contents, as {@link load} does. */
   saved(): Saved {
     return {
       user: this.#user,
@@ -88,7 +88,7 @@ export class MemoryStore implements Store {
   }
 }
 
-/** The error of an outbox without room. */
+/** Returns the error of a full outbox. */
 export function queueFull(): ImError {
   return new ImError("queue_full", `${MAX_OUTBOX} messages wait to be sent: send again when some of them are settled, or discard some`);
 }

@@ -1,5 +1,5 @@
 /**
- * What a device must not forget: its place in each log, what it has not sent yet, and its numbers.
+ * The persistent state of a device: its position in each log, its unsent messages, and its numbers.
  *
  * ```text
  *  send()  --> append ------------------> send() resolves: it is taken, whatever happens to this process
@@ -10,9 +10,9 @@
  */
 import type { ImError } from "../errors.js";
 
-/** How far the application has dealt with a log. */
+/** The position up to which the application has processed a log. */
 export interface SavedCursor {
-  /** The channel; empty: the inbox. */
+  /** The channel; empty for the inbox. */
   readonly channel: string;
   readonly seq: number;
   readonly id: bigint;
@@ -20,92 +20,94 @@ export interface SavedCursor {
 
 /** A publish that is not settled. */
 export interface SavedPublish {
-  /** Counts the sends of a store, from 1. */
+  /** Its number in the store, from 1. */
   readonly localId: number;
-  /** The number that it travels under, which is its local id; 0: it never travelled. An earlier version gave other numbers. */
+  /** The number under which it is sent, which is its local id; 0 if it was never sent. An earlier version gave other numbers. */
   readonly number: number;
-  /** The installation that the number is of; by default the store's. What failed has the one under which a retry travels. */
+  /** The installation of the number; by default the store's. A failed publish has the one of its retry. */
   readonly installation?: bigint | undefined;
   /** The local id of the failed publish that this one retries. */
   readonly retries?: number | undefined;
-  /** The user or the channel that it is for, as `@user` or `#channel`. */
+  /** The user or the channel that it is addressed to, as `@user` or `#channel`. */
   readonly to: string;
-  /** The encoded `Content`: a repetition is the same, byte for byte. */
+  /** The encoded `Content`. A repetition is identical, byte for byte. */
   readonly content: Uint8Array;
-  /** Why it failed for good. */
+  /** The failure, if it failed for good. */
   readonly failure?: SavedFailure | undefined;
 }
 
-/** Why a publish failed for good. */
+/** The failure of a publish for good. */
 export interface SavedFailure {
   readonly code: ImError["code"];
   readonly message: string;
   readonly refusal?: ImError["refusal"];
 }
 
-/** What was set in a conversation and no back end has taken yet, in the order in which it was set. */
+/** Changes of a conversation that no back end has accepted yet, in order. */
 export interface SavedMarks {
   /** The conversation, as `@user` or `#channel`. */
   readonly to: string;
   readonly marks: readonly { readonly setAtMs: number; readonly mark: Uint8Array }[];
 }
 
-/** What a store holds. */
+/** The contents of a store. */
 export interface Saved {
-  /** The user that all of this belongs to; empty until the first connection. */
+  /** The user of the store; empty until the first connection. */
   readonly user: string;
-  /** The device id; drawn with the store. */
+  /** The device id; created with the store. */
   readonly device: string;
-  /** Tells this store from every other store that the device ever had. By it the device knows its own messages again. */
+  /** Distinguishes this store from every other store of the device. By it the device recognises its own messages. */
   readonly installation: bigint;
-  /** The installation of what is appended from now on, where another one took the place of the store's. */
+  /** The installation of new publishes, if it has replaced the store's. */
   readonly renewed?: bigint | undefined;
   readonly nextNumber: number;
   readonly cursors: readonly SavedCursor[];
-  /** What is not settled, in the order of `localId`. */
+  /** Unsettled publishes, in the order of `localId`. */
   readonly outbox: readonly SavedPublish[];
   readonly marks: readonly SavedMarks[];
 }
 
-/** Changes that belong together. */
+/** Changes that are saved together. */
 export interface Batch {
   readonly user: string;
   readonly nextNumber: number;
-  /** Replaces the installation of what is appended from now on. */
+  /** Replaces the installation of new publishes. */
   readonly renewed?: bigint | undefined;
-  /** Replace those of the same channel. */
+  /** Replace the cursors of the same channels. */
   readonly cursors: readonly SavedCursor[];
-  /** Channels whose cursors are to be forgotten. */
+  /** Channels whose cursors to remove. */
   readonly left: readonly string[];
-  /** Replace those of the same `localId`. */
+  /** Replace the publishes with the same `localId`. */
   readonly put: readonly SavedPublish[];
-  /** Local ids of publishes to forget. */
+  /** Local ids of publishes to remove. */
   readonly remove: readonly number[];
-  /** Replace those of the same conversation; one without marks is to be forgotten. */
+  /** Replace the marks of the same conversation; an entry without marks removes them. */
   readonly marks: readonly SavedMarks[];
 }
 
-/** How many publishes a store takes that are not settled. */
+/** Maximum number of unsettled publishes in a store. */
 export const MAX_OUTBOX = 1000;
 
-/** Keeps what a device must not forget. One store belongs to one user on one device. */
+/** Stores the persistent state of a device. One store belongs to one user on one device. */
 export interface Store {
   /**
-   * Returns everything that was saved. A new store draws its device id and its installation. Another one skips some local ids, see
-   * {@link skipped}.
+   * Returns everything that was saved. A new store creates its device id and its installation. An existing one skips some local
+   * ids, see {@link skipped}.
    */
   load(): Promise<Saved>;
 
   /**
-   * Adds a publish and returns its local id: higher than all before it, also over restarts. When the promise resolves the
-   * publish survives the end of the process. `installation` is that of its number, by default the one that counts for the store.
+   * Adds a publish and returns its local id, which is higher than all earlier ones, even over restarts. When the promise
+   * resolves, the publish survives the end of the process. `installation` is that of its number, by default the store's current
+   * one.
    *
-   * @throws `ImError` with the code `queue_full` where {@link MAX_OUTBOX} wait already, or `store`.
+   * @throws `ImError` with the code `queue_full` if {@link MAX_OUTBOX} are waiting already, or `store`.
    */
   append(to: string, content: Uint8Array, installation?: bigint): Promise<number>;
 
   /**
-   * Replaces a failed publish by a new one with the same content, and returns that; `undefined` where none failed under this local id.
+   * Replaces a failed publish by a new one with the same content, and returns that; `undefined` if none failed with this local
+   * id.
    *
    * @throws `ImError` with the code `store`.
    */
@@ -114,27 +116,27 @@ export interface Store {
   /** Returns the publishes with a higher local id, in order. */
   appended(after: number): Promise<SavedPublish[]>;
 
-  /** Saves all of a batch or nothing of it. */
+  /** Saves a batch atomically. */
   save(batch: Batch): Promise<void>;
 
-  /** Lets go of files and handles. What was saved stays. */
+  /** Releases files and handles. The saved data stays. */
   close(): Promise<void>;
 }
 
 /**
- * Returns how many local ids a store skips when it is loaded: none where none was given. A store that comes back from a backup thus
- * hardly ever gives an id that it gave before, and a new message is not taken for an old one that says the same.
+ * Returns the number of local ids that a store skips when it is loaded: none if it has not assigned any. A store that was
+ * restored from a backup thus hardly ever repeats an id, and a new message is not taken for an old one with the same text.
  */
 export function skipped(nextLocalId: number): number {
   return nextLocalId > 1 ? 1 + Number(randomBits() % 4096n) : 0;
 }
 
-/** Returns the publish by which a store replaces a failed one. */
+/** Returns the publish that replaces a failed one. */
 export function retryOf({ localId, installation, to, content }: SavedPublish, next: number): SavedPublish {
   return { localId: next, number: 0, installation, retries: localId, to, content };
 }
 
-/** Returns random bits that are not 0, for an installation. */
+/** Returns random bits other than 0, for an installation. */
 export function randomBits(): bigint {
   const bits = crypto.getRandomValues(new BigUint64Array(1))[0] as bigint;
   return bits === 0n ? 1n : bits;

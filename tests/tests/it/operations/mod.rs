@@ -1,4 +1,4 @@
-//! What operators run and see: configuration, deploys, drains, failures, limits.
+//! The view of operators: configuration, deploys, drains, failures, limits.
 
 mod backend_deploys;
 mod backend_warnings;

@@ -99,7 +99,7 @@ async fn one_envelope_goes_to_the_servers_own_subject() {
     assert_eq!(push.message.unwrap().id, receipt.message_id.as_u64());
     assert_eq!((phone.text().await, tab.text().await), ("hi".into(), "hi".into()));
 
-    // Nothing else was sent to any server: the next message belongs to the next send.
+    // No other envelope was sent to a server: the next message belongs to the next send.
     im.send(Message::to(user("bob")).text("again")).await.unwrap();
     let (_, envelope) = next_to_a_server(&mut all).await;
     assert_eq!(envelope.number, 2);

@@ -95,7 +95,7 @@ async fn contents_too_large_or_too_deep(setup: Setup, via: Via) {
             assert_eq!((refused.kind(), refused.retry_after_ms), (pb::RefusalKind::Invalid, 0), "{depth}");
         }
     }
-    // Nothing of it reached anybody, and valid changes still work.
+    // None of it reached a user, and valid changes still work.
     assert_eq!(last(&stack, LogId::Inbox(id("alice"))).await, 1);
     devices[2].change(&message, react(1)).await.unwrap();
     for device in &mut devices {
