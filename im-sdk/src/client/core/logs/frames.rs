@@ -32,7 +32,7 @@ impl Logs {
         if std::mem::take(&mut self.due) && self.sync_at().is_some_and(|at| at <= now) {
             let wanted = self.wanted_at().is_some_and(|at| at <= now);
             self.syncing.begin(now, rng, wanted);
-            // Whatever is a reason for a sync may have lost acknowledgements as well.
+            // The cause of the sync may have lost acknowledgements, too.
             self.acks.repeat(now);
             return Some(pb::frame::Body::Sync(pb::Sync { cursors: self.sync(room) }));
         }

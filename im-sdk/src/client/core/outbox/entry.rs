@@ -16,39 +16,39 @@ pub(super) struct Entry<T> {
     pub(super) waiter: Waiter<T>,
     pub(super) to: Recipient,
     pub(super) content: pb::Content,
-    /// The publish number, given before it is saved for the first time and kept for all tries, also those of later processes. So it
-    /// tells whether the send has arrived, even to a process that goes on from an old copy of the store.
+    /// The publish number. It is assigned before the first save and kept for all tries, including those of later processes. By it a
+    /// back end recognises the send, even from a process that continues from an old copy of the store.
     pub(super) number: u64,
-    /// The installation that the number is of.
+    /// The installation that the number belongs to.
     pub(super) installation: u64,
-    /// Whether it has become the first of its conversation: it may travel once that is saved.
+    /// Set once the send is the first of its conversation. It may be sent as soon as that is saved.
     pub(super) released: bool,
-    /// When to give it up. `None`: never.
+    /// The time at which to give up, if any.
     pub(super) deadline: Option<Instant>,
-    /// Whether it was handed to a connection, by this process or an earlier one.
+    /// Set once the send was handed to a connection, by this process or an earlier one.
     pub(super) travelled: bool,
-    /// Whether the last try has no answer yet.
+    /// Set while the last try has no answer.
     unanswered: bool,
-    /// The reason for which an earlier try may have had an effect, if it may.
+    /// The reason why an earlier try may have had an effect. `None` if it certainly had none.
     doubt: Option<String>,
-    /// Whether the send is from the store, so that another process may have sent it, perhaps before the store was restored from a copy.
+    /// Set if the send was loaded from the store. Another process may have sent it, perhaps before the store was restored from a copy.
     loaded: bool,
-    /// The number of refusals for the moment.
+    /// The number of temporary refusals.
     pub(super) refusals: u32,
     /// The number of times that its number turned out to be used.
     renumbered: u32,
-    /// Whether the store has it.
+    /// Set once the store has it.
     pub(super) saved: bool,
-    /// The failed send in whose place it is sent.
+    /// The failed send that it replaces.
     pub(super) replaces: Option<LocalId>,
 }
 
-/// The one who waits for an answer.
+/// The caller that waits for an answer, if any.
 #[derive(Debug)]
 pub(in crate::client::core) enum Waiter<T> {
-    /// Somebody waits for the outcome.
+    /// A caller waits for the outcome.
     Outcome(T),
-    /// Somebody waits until it is saved; the outcome will be an event.
+    /// A caller waits until it is saved; the outcome will be an event.
     Taken(T),
     /// No caller waits; the outcome will be an event.
     Nobody,
@@ -80,14 +80,14 @@ impl<T> Entry<T> {
         }
     }
 
-    /// Loads the send of an earlier process; `None` if it makes no sense.
+    /// Loads the send of an earlier process. Returns `None` if it cannot be decoded.
     pub(super) fn load(saved: &SavedPublish) -> Option<Self> {
         let content = pb::Content::decode(&saved.content[..]).ok()?;
         Some(Self {
             number: saved.number,
             installation: saved.installation,
             released: saved.sent,
-            // It may have been.
+            // The earlier process may have sent it.
             travelled: saved.sent,
             unanswered: true,
             loaded: true,
@@ -118,7 +118,7 @@ impl<T> Entry<T> {
         }
     }
 
-    /// The send is handed to a connection.
+    /// Notes that the send is handed to a connection.
     pub(super) fn handle_sent(&mut self) {
         if self.unanswered {
             self.doubt = Some("the answer to an earlier try was lost".to_owned());
@@ -127,7 +127,7 @@ impl<T> Entry<T> {
         self.unanswered = true;
     }
 
-    /// The last try was refused. It may have had an effect all the same.
+    /// Notes that the last try was refused. Some refusals leave open whether it had an effect.
     pub(super) fn handle_refused(&mut self, refused: &pb::Refused) {
         self.unanswered = false;
         if !wire::kind(refused).is_certain() {
@@ -135,8 +135,8 @@ impl<T> Entry<T> {
         }
     }
 
-    /// Takes another number after the last one turned out to be used for another message. Returns `false` if the message may have arrived
-    /// under the old number, or if its numbers are used again and again.
+    /// Takes another number after the last one turned out to be used for another message. Returns `false` if the message may have
+    /// arrived under the old number, or if too many numbers were used.
     pub(super) fn renumber(&mut self, (installation, number): (u64, u64)) -> bool {
         if self.loaded || self.doubt.is_some() || self.renumbered >= MAX_RENUMBERED {
             return false;
@@ -147,12 +147,13 @@ impl<T> Entry<T> {
         true
     }
 
-    /// Returns the outcome after its number turned out to be used and it got no other one.
+    /// Returns the outcome of a send whose number turned out to be used and that got no other number.
     pub(super) fn number_used(&self, error: PublishError) -> PublishError {
         if self.loaded || self.doubt.is_some() { number_used() } else { error }
     }
 
-    /// Returns the outcome after a last refusal. A refusal says nothing about the tries before, so it must not invite to another one.
+    /// Returns the outcome after the last refusal. A refusal says nothing about earlier tries, so the error must not be retryable if one
+    /// of them may have had an effect.
     pub(super) fn refused(&self, error: PublishError) -> PublishError {
         match &self.doubt {
             Some(reason) if error.is_retryable() => PublishError::Unconfirmed { reason: reason.clone() },
@@ -160,7 +161,7 @@ impl<T> Entry<T> {
         }
     }
 
-    /// Returns the outcome after it was given up.
+    /// Returns the outcome of a send that was given up.
     pub(super) fn given_up(&self, error: &PublishError) -> PublishError {
         match &self.doubt {
             Some(reason) => PublishError::Unconfirmed { reason: reason.clone() },
@@ -178,7 +179,8 @@ fn number_used() -> PublishError {
     PublishError::Unconfirmed { reason: reason.to_owned() }
 }
 
-/// How many numbers a message gets. The second one is of an installation that nobody has used, so this is for a server that errs.
+/// The most new numbers that a message gets. The first of them already belongs to an unused installation, so more are only needed
+/// if a server is wrong.
 const MAX_RENUMBERED: u32 = 3;
 
 /// A send that has failed for good and that the application has not discarded.
@@ -187,7 +189,7 @@ pub(super) struct FailedSend {
     pub(super) to: Recipient,
     pub(super) content: pb::Content,
     pub(super) error: PublishError,
-    /// The installation and the number under which it is sent anew, if it is; 0: none, from an earlier version.
+    /// The installation and the number for a retry. 0 means none: an earlier version saved it.
     pub(super) retry: (u64, u64),
 }
 

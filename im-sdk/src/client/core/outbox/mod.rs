@@ -1,5 +1,5 @@
-//! Sends on their way: each gets a number and is saved first, then published under that number until it is answered. At most one
-//! of each conversation is unanswered, the others wait in order.
+//! Unsettled sends. Each gets a number, is saved, and is then published under that number until it is answered. At most one send
+//! of each conversation is unanswered; the others wait in order.
 //!
 //! ```text
 //!                             +-------------- number used -------------+
@@ -44,7 +44,7 @@ use crate::{
 /// The outcome of a send.
 pub(crate) type Outcome = Result<Published, PublishError>;
 
-/// Whether a send was taken.
+/// The local id of a send that was taken, or the reason why it was not.
 pub(crate) type Taken = Result<LocalId, SendError>;
 
 /// A send that is not settled.
@@ -58,20 +58,20 @@ pub(crate) struct Unsettled {
     pub(crate) error: Option<PublishError>,
 }
 
-/// All sends that are not settled. `T` is the ticket of who waits.
+/// All unsettled sends. `T` is the ticket of the waiting caller.
 #[derive(Debug)]
 pub(super) struct Outbox<T> {
-    /// The time limit of a send whose outcome somebody waits for, unless it has one of its own.
+    /// The time limit of a send whose outcome a caller waits for, unless the send has its own.
     timeout: Duration,
-    /// In the order in which the application made them.
+    /// Sends in the order in which the application made them.
     entries: BTreeMap<LocalId, Entry<T>>,
     failed: BTreeMap<LocalId, FailedSend>,
     queues: Queues,
     deadlines: BTreeSet<(Instant, LocalId)>,
-    /// The sends that are to be saved.
+    /// The sends to save, or to remove from the store.
     unsaved: BTreeSet<LocalId>,
     numbering: Numbering,
-    /// Failed sends that are sent anew and are not saved as such yet.
+    /// Failed sends whose retry is not saved yet.
     retried: BTreeSet<LocalId>,
     resolved: VecDeque<(T, Outcome)>,
     settled: VecDeque<(LocalId, Outcome)>,
@@ -81,9 +81,10 @@ pub(super) struct Outbox<T> {
 }
 
 impl<T> Outbox<T> {
-    /// Goes on with the sends of earlier processes.
+    /// Continues with the sends of earlier processes.
     pub(super) fn new(timeout: Duration, saved: &SavedState, rng: &mut StdRng) -> Self {
-        // As with numbers: a local id means one send, also to a process that goes on from an old copy of the store.
+        // Starts at a random distance, as numbers do: a local id identifies one send, even after the store was
+        // restored from an old copy.
         let distance = if saved.next_local_id > 0 { distance(rng) } else { 0 };
         let mut outbox = Self {
             timeout,
@@ -104,7 +105,7 @@ impl<T> Outbox<T> {
         outbox
     }
 
-    /// A send is about to be taken that a later process may have to send.
+    /// Handles that the next send is taken without a connection: a later process may have to send it.
     pub(super) fn handle_taking_offline(&mut self) {
         self.numbering.make_own();
     }
@@ -130,8 +131,8 @@ impl<T> Outbox<T> {
         }
     }
 
-    /// Sends what has failed anew, under a new id, which takes the place of the old one once it is saved. Gives the ticket
-    /// back if nothing has failed under this id, or it is sent anew already.
+    /// Retries a failed send under a new id, which replaces the old one once it is saved. Gives the ticket back if no send has
+    /// failed under this id, or if its retry is under way.
     pub(super) fn retry(&mut self, ticket: T, failed: LocalId, limits: Limits) -> Result<(), T> {
         let Some(old) = self.failed.get(&failed).filter(|_| !self.retried.contains(&failed)) else {
             return Err(ticket);
@@ -157,7 +158,7 @@ impl<T> Outbox<T> {
         wire::check(to, content, limits)
     }
 
-    /// Answers for a send that was never taken.
+    /// Answers the caller of a send that was never taken.
     pub(super) fn refuse(&mut self, waiter: Waiter<T>, error: SendError) {
         match waiter {
             Waiter::Outcome(ticket) => self.resolved.push_back((ticket, Err(error.into()))),
@@ -166,12 +167,12 @@ impl<T> Outbox<T> {
         }
     }
 
-    /// Answers for a send while the client is stopped.
+    /// Answers the caller of a send while the client is stopped.
     pub(super) fn refuse_stopped(&mut self, ticket: T, reason: String) {
         self.resolved.push_back((ticket, Err(PublishError::Stopped { reason })));
     }
 
-    /// Returns the next frame to send, which counts as sent from here on.
+    /// Returns the next frame to send, which counts as sent.
     pub(super) fn poll_transmit(&mut self, now: Instant, limits: Limits) -> Option<Bytes> {
         while let Some((number, local_id)) = self.queues.next_ready(limits.max_inflight) {
             let entry = self.entries.get_mut(&local_id)?;
@@ -186,14 +187,14 @@ impl<T> Outbox<T> {
                     self.queues.sent(now, number);
                     return Some(frame::encode(body));
                 }
-                // This server allows less than the one before.
+                // This server has a lower limit than the one before.
                 Err(error) => self.give_up(local_id, &error.into()),
             }
         }
         None
     }
 
-    /// The server answers. An answer to a settled publish is ignored.
+    /// Handles an answer of the server. Ignores answers to settled publishes.
     pub(super) fn handle_result(&mut self, now: Instant, rng: &mut StdRng, result: pb::PublishResult) {
         let number = result.number;
         let Some(local_id) = self.queues.answered(number) else { return };
@@ -220,7 +221,7 @@ impl<T> Outbox<T> {
         }
     }
 
-    /// The number of a send was used for another message, or for this one before the store was restored from a copy.
+    /// Handles that the number of a send was used, for another message or for this one before the store was restored from a copy.
     fn handle_number_used(&mut self, local_id: LocalId, refused: pb::Refused) {
         let Some(entry) = self.entries.get_mut(&local_id) else { return };
         let used = entry.number;
@@ -234,12 +235,12 @@ impl<T> Outbox<T> {
         }
     }
 
-    /// The connection is lost: unanswered publishes are sent again.
+    /// Handles the loss of the connection: unanswered publishes are sent again.
     pub(super) fn handle_connection_lost(&mut self) {
         self.queues.handle_connection_lost();
     }
 
-    /// Time has passed. `error` is for sends that were never handed to a connection.
+    /// Handles the passage of time. `error` is for sends that were never handed to a connection.
     pub(super) fn handle_timeout(&mut self, now: Instant, error: &PublishError) {
         while let Some(&(at, local_id)) = self.deadlines.first().filter(|(at, _)| *at <= now) {
             self.deadlines.remove(&(at, local_id));
@@ -248,7 +249,7 @@ impl<T> Outbox<T> {
         self.queues.handle_timeout(now);
     }
 
-    /// Gives up the sends whose outcome somebody waits for. The others wait for a later connection, or a later process.
+    /// Gives up the sends whose outcome a caller waits for. The others wait for a later connection, or a later process.
     pub(super) fn fail_waiting(&mut self, error: &PublishError) {
         let waits = |entry: &Entry<T>| matches!(entry.waiter, Waiter::Outcome(_));
         let waiting: Vec<LocalId> =
@@ -256,7 +257,7 @@ impl<T> Outbox<T> {
         waiting.into_iter().for_each(|local_id| self.give_up(local_id, error));
     }
 
-    /// Forgets a send that has failed or was never handed to a connection. Returns `false` for any other one.
+    /// Forgets a send that has failed or was never handed to a connection. Returns `false` for any other send.
     pub(super) fn discard(&mut self, local_id: LocalId) -> bool {
         let waits = |entry: &Entry<T>| matches!(entry.waiter, Waiter::Nobody) && !entry.travelled;
         if self.entries.get(&local_id).is_some_and(waits) {
@@ -269,7 +270,7 @@ impl<T> Outbox<T> {
         true
     }
 
-    /// Sends that are not settled, without those whose outcome somebody waits for.
+    /// Returns the unsettled sends, without those whose outcome a caller waits for.
     pub(super) fn list(&self) -> Vec<Unsettled> {
         let failed = self.failed.iter().map(|(local_id, failed)| failed.unsettled(*local_id));
         let waits = |(_, entry): &(&LocalId, &Entry<T>)| !matches!(entry.waiter, Waiter::Outcome(_));
@@ -351,7 +352,7 @@ impl<T> Outbox<T> {
         }
     }
 
-    /// Lets the first send of a conversation travel once that is saved, unless it may already.
+    /// Allows the first send of a conversation to be sent once that is saved, unless it is allowed already.
     fn release(&mut self, local_id: LocalId) {
         if let Some(entry) = self.entries.get_mut(&local_id)
             && !entry.released
@@ -381,7 +382,7 @@ impl<T> Outbox<T> {
         }
     }
 
-    /// Tells the application the outcome of a send. A failure stays until it is discarded or retried.
+    /// Reports the outcome of a send to the application. A failure is kept until it is discarded or retried.
     fn settle(&mut self, local_id: LocalId, to: Recipient, content: pb::Content, outcome: Outcome) {
         self.settled.push_back((local_id, outcome.clone()));
         match outcome {
@@ -399,7 +400,7 @@ impl<T> Outbox<T> {
         }
     }
 
-    /// Removes a send and lets the next one of its conversation go.
+    /// Removes a send, and releases the next one of its conversation.
     fn remove(&mut self, local_id: LocalId) -> Option<Entry<T>> {
         let entry = self.entries.remove(&local_id)?;
         self.unsaved.insert(local_id);

@@ -1,37 +1,37 @@
-//! The numbers of publishes, and the installation that they are of.
+//! The numbers of publishes, and the installation that they belong to.
 //!
-//! A store may be an old copy of itself, restored from a backup, and then its next numbers were used by the process that went on from
-//! the original. Nothing in the store tells, so
+//! A store may have been restored from a backup. Then the process that continued from the original has used its next numbers. The
+//! store itself does not show that, so
 //!
-//! - a send keeps the number and the installation that it was saved with first, by which back ends know it again;
-//! - a process begins at a random distance behind the numbers of the store, so that it hardly ever gives a number that was given before,
-//!   and a new message is never taken for an old one that says the same;
-//! - a message whose number is used all the same, and that this process made, gets one of a new installation;
-//! - what is taken without a connection gets one of a new installation at once. Another process may send it, and cannot know any more
-//!   that it was made after the restore;
-//! - what has failed gets the number under which it is sent anew, of an installation of its own, when it fails: if the user has sent it anew
-//!   and then restores the store, and sends it anew, it arrives once.
+//! - a send keeps the number and the installation with which it was first saved, by which back ends recognise it;
+//! - a process begins at a random distance after the numbers of the store, so that it hardly ever assigns a number twice, and a new
+//!   message is not taken for an old one with the same content;
+//! - a message of this process whose number was used all the same gets a number of a new installation;
+//! - a message that is taken without a connection gets a number of a new installation at once. Another process may send it, which
+//!   cannot know that it was made after the restore;
+//! - a failed message gets the number for a retry when it fails, with an installation of its own. If the user retries it, restores the
+//!   store and retries it again, it arrives once.
 
 use rand::{RngExt as _, rngs::StdRng};
 
 use crate::client::device_store::SavedState;
 
-/// The numbers that a process gives.
+/// Assigns the numbers of a process.
 #[derive(Debug)]
 pub(super) struct Numbering {
-    /// The random number that goes with every publish; 0: none.
+    /// The random number that goes with every publish. 0 means none.
     installation: u64,
     /// The first installation of the store, which seals the local ids of all its sends, whatever their installation.
     origin_key: u64,
     next_number: u64,
-    /// Whether this process drew the installation, so that no other one has given numbers of it.
+    /// Set if this process drew the installation, so that no other process has assigned numbers of it.
     is_own: bool,
     rng: StdRng,
 }
 
 impl Numbering {
-    /// Goes on from a store. The numbers of a new one begin at 1: no clock is asked, so a wrong one costs nothing. A store of an earlier
-    /// version goes on without an installation.
+    /// Continues from a store. The numbers of a new store begin at 1. They do not depend on the clock, which may be wrong. A store of
+    /// an earlier version continues without an installation.
     pub(super) fn load(saved: &SavedState, mut rng: StdRng) -> Self {
         let is_new = saved.next_number == 0 && saved.installation == 0;
         let installation = if is_new { draw(&mut rng) } else { saved.installation };
@@ -48,26 +48,26 @@ impl Numbering {
         (self.installation, number)
     }
 
-    /// Takes a number of an installation that has no other one.
+    /// Takes a number of a new installation, which gets no other numbers.
     pub(super) fn take_alone(&mut self) -> (u64, u64) {
         let (_, number) = self.take();
         (draw(&mut self.rng), number)
     }
 
-    /// A send of the store has this number.
+    /// Notes that a send of the store has this number.
     pub(super) fn skip(&mut self, number: u64) {
         self.next_number = self.next_number.max(number.saturating_add(1));
     }
 
-    /// Draws another installation for what is sent from here on, unless this process has done so. Numbers go on: a result names its
-    /// publish by the number alone.
+    /// Draws another installation for later sends, unless this process has drawn the present one. Numbers continue, since a result
+    /// names its publish by the number alone.
     pub(super) fn make_own(&mut self) {
         if !self.is_own {
             self.renew();
         }
     }
 
-    /// A number of an installation turned out to be used: draws another one if it is this one.
+    /// Handles that a number of an installation was used. Draws another installation if it is the present one.
     pub(super) fn handle_used(&mut self, installation: u64) {
         if self.installation == installation {
             self.renew();
@@ -95,7 +95,7 @@ impl Numbering {
     }
 }
 
-/// Draws how far behind the numbers of a store a process begins.
+/// Draws the distance after the numbers of a store at which a process begins.
 pub(super) fn distance(rng: &mut StdRng) -> u64 {
     rng.random_range(1..=MAX_DISTANCE)
 }
@@ -104,5 +104,5 @@ fn draw(rng: &mut StdRng) -> u64 {
     rng.random_range(1..=u64::MAX)
 }
 
-/// Enough to make it unlikely that two processes give a number twice, and few enough that no device runs out of numbers.
+/// The longest distance. It makes it unlikely that two processes assign the same number, and does not exhaust the numbers of a device.
 const MAX_DISTANCE: u64 = 1 << 20;

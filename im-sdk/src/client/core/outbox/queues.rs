@@ -1,4 +1,4 @@
-//! The order of publishes: the first of each conversation may go, in the order of their numbers.
+//! The order of publishes: the first of each conversation may be sent, in the order of their numbers.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -7,18 +7,18 @@ use std::{
 
 use crate::{Recipient, client::LocalId};
 
-/// The order of publishes. All numbers here belong to the first of a conversation.
+/// The order of publishes. All numbers here belong to the first send of a conversation.
 #[derive(Debug)]
 pub(super) struct Queues {
-    /// Each conversation's publishes, first come first.
+    /// The publishes of each conversation, oldest first.
     conversations: HashMap<Recipient, VecDeque<LocalId>>,
     /// The first send of each conversation, by its number.
     numbered: BTreeMap<u64, LocalId>,
-    /// Saved, and neither sent nor delayed.
+    /// Numbers that are saved, and neither sent nor delayed.
     ready: BTreeSet<u64>,
-    /// Refused for now, with the time of the next try.
+    /// Numbers that were refused for now, with the time of the next try.
     delayed: BTreeSet<(Instant, u64)>,
-    /// Sent and unanswered, with the time of the next try.
+    /// Numbers that were sent and not answered, with the time of the next try.
     sent: BTreeMap<u64, Instant>,
 }
 
@@ -33,7 +33,7 @@ impl Queues {
         }
     }
 
-    /// A send that was the first of its conversation in an earlier process.
+    /// Adds a send that was the first of its conversation in an earlier process.
     pub(super) fn load(&mut self, number: u64, local_id: LocalId) {
         self.numbered.insert(number, local_id);
         self.ready.insert(number);
@@ -46,18 +46,18 @@ impl Queues {
         conversation.len() == 1
     }
 
-    /// A send is the first of its conversation now. Its number is not to be used before that is saved.
+    /// Notes that a send is the first of its conversation now. Its number must not be used before that is saved.
     pub(super) fn release(&mut self, number: u64, local_id: LocalId) {
         self.numbered.insert(number, local_id);
     }
 
-    /// A number turned out to be used, and its send got another one, not to be used before it is saved.
+    /// Replaces a number that turned out to be used. The new one must not be used before it is saved.
     pub(super) fn renumber(&mut self, used: u64, number: u64, local_id: LocalId) {
         self.forget(used);
         self.release(number, local_id);
     }
 
-    /// The first send of a conversation was saved under its number. Some are saved more than once.
+    /// Notes that the first send of a conversation was saved under its number. May be called more than once.
     pub(super) fn saved(&mut self, number: u64) {
         let waits =
             self.sent.contains_key(&number) || self.delayed.iter().any(|(_, delayed)| *delayed == number);
@@ -66,7 +66,7 @@ impl Queues {
         }
     }
 
-    /// Returns the next send to publish, while no more than `max_inflight` are unanswered.
+    /// Returns the next send to publish, while fewer than `max_inflight` are unanswered.
     pub(super) fn next_ready(&self, max_inflight: usize) -> Option<(u64, LocalId)> {
         let number = self.ready.first().filter(|_| self.sent.len() < max_inflight)?;
         Some((*number, *self.numbered.get(number)?))
@@ -77,7 +77,7 @@ impl Queues {
         self.sent.insert(number, now + REPEAT_AFTER);
     }
 
-    /// An answer came. Returns the send that it is for, if there is one.
+    /// Notes an answer. Returns the send that it is for, if there is one.
     pub(super) fn answered(&mut self, number: u64) -> Option<LocalId> {
         self.sent.remove(&number)?;
         self.numbered.get(&number).copied()
@@ -109,7 +109,7 @@ impl Queues {
         !self.sent.is_empty()
     }
 
-    /// Removes a send. Returns the one that is the first of its conversation now.
+    /// Removes a send. Returns the first remaining send of its conversation.
     pub(super) fn remove(&mut self, to: &Recipient, local_id: LocalId, number: u64) -> Option<LocalId> {
         if self.numbered.get(&number) == Some(&local_id) {
             self.forget(number);
@@ -130,12 +130,12 @@ impl Queues {
         self.delayed.retain(|(_, delayed)| *delayed != number);
     }
 
-    /// Looks at all of them: servers allow few at once.
+    /// Returns the time of the next repetition. Scans all sent publishes: servers allow few at once.
     fn repeat_at(&self) -> Option<Instant> {
         self.sent.values().min().copied()
     }
 }
 
-/// A server answers everything, with a refusal at the latest after its own time is up. Should it not, a publish is sent
-/// again after this: under the same number, so that it does no harm.
+/// The time without an answer after which a publish is sent again. A server answers each publish within its own time limit, if only
+/// with a refusal, so this is for servers that fail to. The number stays the same, so a repetition does no harm.
 const REPEAT_AFTER: Duration = Duration::from_secs(60);

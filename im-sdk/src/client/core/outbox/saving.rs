@@ -12,13 +12,13 @@ impl<T> Outbox<T> {
         !self.unsaved.is_empty()
     }
 
-    /// Returns the sends to save and those to forget. They count as saved.
+    /// Returns the sends to save, and the ids to remove. They count as saved.
     pub(in crate::client::core) fn poll_save(&mut self) -> (Vec<SavedPublish>, Vec<u64>) {
         let (mut put, mut remove) = (Vec::new(), Vec::new());
         for local_id in std::mem::take(&mut self.unsaved) {
             if let Some(entry) = self.entries.get(&local_id) {
                 put.push(entry.save(local_id));
-                // A retry and the end of what has failed are saved together, or neither is.
+                // A retry and the removal of the failed send are saved together, or neither is.
                 remove.extend(entry.replaces.map(LocalId::as_u64));
             } else if self.retried.contains(&local_id) {
                 // Its retry is in the same batch.
@@ -31,7 +31,7 @@ impl<T> Outbox<T> {
         (put, remove)
     }
 
-    /// The batch was saved: its sends are taken, and their numbers can be used.
+    /// Handles that the batch was saved: its sends are taken, and their numbers can be used.
     pub(in crate::client::core) fn handle_saved(&mut self, put: &[SavedPublish]) {
         for saved in put {
             let local_id = LocalId::from_u64(saved.local_id);
@@ -52,7 +52,7 @@ impl<T> Outbox<T> {
         }
     }
 
-    /// The batch was not saved: its new sends are refused, the others are to be saved later.
+    /// Handles that the batch was not saved: refuses its new sends. The others are saved later.
     pub(in crate::client::core) fn handle_not_saved(
         &mut self,
         put: &[SavedPublish],

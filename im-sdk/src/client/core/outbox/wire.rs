@@ -49,7 +49,7 @@ pub(super) fn check(to: &Recipient, content: pb::Content, limits: Limits) -> Res
     }
 }
 
-/// Returns the frame if the server takes its size.
+/// Returns the frame if it is not too large for the server.
 pub(super) fn fit(body: pb::frame::Body, limits: Limits) -> Result<pb::frame::Body, SendError> {
     let frame = pb::Frame { body: Some(body) };
     let bytes = frame.encoded_len();
@@ -116,12 +116,12 @@ pub(super) fn decode_failure(failure: &[u8]) -> PublishError {
     refusal(pb::Refused::decode(failure).unwrap_or_default())
 }
 
-/// Returns the delay before the next try, if there is to be one: `attempts` is how often it was refused before.
+/// Returns the delay before the next try, if there is one. `attempts` is the number of earlier refusals.
 pub(super) fn retry_delay(refused: &pb::Refused, attempts: u32) -> Option<Duration> {
     let delay = retry_after(refused)?;
     let grown = delay.saturating_mul(2_u32.saturating_pow(attempts));
     Some(grown.min(LONGEST_DELAY).max(delay))
 }
 
-/// A back end that is away for long is not asked more often than this, unless it says so itself.
+/// The longest delay between tries while a back end is away, unless a refusal names a longer one.
 const LONGEST_DELAY: Duration = Duration::from_secs(15);
