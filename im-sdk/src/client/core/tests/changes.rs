@@ -1,5 +1,5 @@
-//! Messages and changes through the whole core: over losses, repetitions, reconnects and crashes, a device that follows its logs
-//! ends with what the logs say.
+//! Messages and changes through the whole core: despite losses, repetitions, reconnects and crashes, a device that follows its logs
+//! ends up with their contents.
 
 use proptest::{collection::vec, prelude::*, sample::Index};
 
@@ -13,7 +13,7 @@ const LOGS: [&str; 2] = ["", TEAM];
 #[derive(Clone, Debug)]
 struct Act {
     in_team: bool,
-    /// 0, 1: says something. Else: changes something.
+    /// 0 and 1 send a message; others change one.
     what: u8,
     message: Index,
     by_alice: bool,
@@ -25,7 +25,7 @@ fn act() -> impl Strategy<Value = Act> {
         .prop_map(|(in_team, what, message, by_alice, skew)| Act { in_team, what, message, by_alice, skew })
 }
 
-/// The logs as the back end has them.
+/// Returns the logs as the back end has them.
 fn logs(acts: &[Act]) -> [Vec<pb::Push>; 2] {
     let mut logs = [Vec::new(), Vec::new()];
     let mut said: Vec<(MessageId, bool)> = Vec::new();
@@ -40,7 +40,7 @@ fn logs(acts: &[Act]) -> [Vec<pb::Push>; 2] {
             }
             Some((message, in_team)) => (change(act.what, message, turn).into(), in_team),
         };
-        // A deletion is in the inbox, whatever log the message is in; so a change can be far ahead of its message.
+        // A deletion is in the inbox, whichever log the message is in, so a change can be far ahead of its message.
         let is_deletion = act.what == 4 && target.is_some();
         let log = usize::from(in_team && !is_deletion);
         let from = if act.by_alice || is_deletion { "alice" } else { "bob" };
@@ -71,28 +71,28 @@ fn change(what: u8, message: MessageId, turn: usize) -> Change {
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Some next entries of a log are pushed; where `lost`, the bus drops the first of them.
+    /// Pushes the next entries of a log. If `lost`, the bus drops the first of them.
     Push {
         in_team: bool,
         count: usize,
         lost: bool,
         reversed: bool,
     },
-    /// Entries that were pushed before come again.
+    /// Pushes earlier entries again.
     Repeat {
         in_team: bool,
         from: Index,
         count: usize,
     },
-    /// The application takes what has come, and acknowledges it or not.
+    /// The application takes all events, and acknowledges them or not.
     Take {
         acknowledges: bool,
     },
-    /// Time passes, with every timer on the way; a sync that is asked for is answered.
+    /// Time passes, and timers fire. A requested sync is answered.
     Pass,
     Reconnect,
     Crash,
-    /// A page of history.
+    /// The application loads a page of history.
     Page {
         in_team: bool,
         from: Index,
@@ -119,13 +119,13 @@ fn step() -> impl Strategy<Value = Step> {
 struct Device<'a> {
     test: Harness,
     logs: &'a [Vec<pb::Push>; 2],
-    /// How far each log was pushed.
+    /// The number of pushed entries of each log.
     pushed: [usize; 2],
     timeline: Timeline,
 }
 
 impl<'a> Device<'a> {
-    /// A device that has followed both logs from their beginning.
+    /// Creates a device that has followed both logs from their beginning.
     fn new(logs: &'a [Vec<pb::Push>; 2]) -> Self {
         let store = MemoryStore::new();
         let start = |channel: &str| SavedCursor { channel: channel.to_owned(), seq: 0, id: 0 };
@@ -148,7 +148,7 @@ impl<'a> Device<'a> {
         self.sync(&hello.cursors);
     }
 
-    /// The answer of a back end to these cursors.
+    /// Answers these cursors as a back end does.
     fn sync(&mut self, cursors: &[pb::Cursor]) {
         for cursor in cursors {
             let log = usize::from(!cursor.channel.is_empty());
@@ -166,7 +166,7 @@ impl<'a> Device<'a> {
         self.test.receive(done);
     }
 
-    /// Sends what there is to send; syncs are answered.
+    /// Takes all frames of the device, and answers syncs.
     fn transmit(&mut self) {
         while let Some(body) = self.test.try_sent() {
             if let pb::frame::Body::Sync(sync) = body {
@@ -235,7 +235,7 @@ impl<'a> Device<'a> {
         }
     }
 
-    /// Everything is pushed, and whatever is missing is asked for.
+    /// Pushes all entries, and lets the device sync the missing ones.
     fn settle(mut self) -> Timeline {
         self.pushed = [self.logs[0].len(), self.logs[1].len()];
         self = self.step(&Step::Reconnect);

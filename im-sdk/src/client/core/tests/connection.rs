@@ -57,7 +57,7 @@ fn asks_for_endpoints(test: &mut Harness) -> bool {
     actions.contains(&Action::AskEndpoints)
 }
 
-/// An attempt that fails: its rounds, and whether endpoints were asked for before it.
+/// Makes an attempt that fails. Returns `true` if endpoints were requested before it, and the endpoints of its rounds.
 fn attempt(test: &mut Harness) -> (bool, Vec<String>) {
     let asked = asks_for_endpoints(test);
     test.core.handle_token(test.now, Ok("token".to_owned()));
@@ -83,7 +83,7 @@ fn when_all_endpoints_have_failed_others_are_asked_for() {
     assert_eq!(attempt(&mut test).1, ["wss://c:443/"], "no answer takes nothing away");
 }
 
-/// A server that takes connections and says no welcome has failed too.
+/// A server that accepts connections and sends no welcome has failed, too.
 #[test]
 fn endpoints_fail_one_after_another_too() {
     let mut test = Harness::connected();
@@ -131,7 +131,7 @@ fn a_connection_that_stayed_up_resets_the_backoff() {
                 test.pass(delay);
             }
             test.connect_all_the_way();
-            // Not `pass`: nobody answers the pings here.
+            // Not by `pass`, since pings are not answered here.
             test.now += up;
             test.broken();
             longest = longest.max(retry_in(&test.events()[1]));
@@ -177,7 +177,7 @@ fn an_application_that_is_opened_again_goes_on_with_its_login() {
     test.core.handle_token(test.now, Err(TokenError::Unavailable(String::new())));
     test.pass(SECOND);
     assert!(test.connect_all_the_way().resumes);
-    // Who comes back although another one has the place means to take it.
+    // A device that reconnects after it was replaced does so on purpose, so this is a new login.
     test.closed_by_server(CloseCode::Replaced);
     test.core.handle_connect(test.now);
     assert_eq!(test.action(), Action::AskToken(TokenRequest::First));
@@ -218,7 +218,7 @@ fn close_codes_carry_the_policy() {
         test.pass(SECOND);
         let rejected = TokenRequest::Rejected { code, reason: "test".to_owned() };
         assert_eq!(test.action(), Action::AskToken(rejected.clone()));
-        // Not answered, so the question stays the same.
+        // The request was not answered, so it stays the same.
         test.core.handle_token(test.now, Err(TokenError::Unavailable(String::new())));
         test.pass(SECOND);
         assert_eq!(test.action(), Action::AskToken(rejected));

@@ -1,4 +1,4 @@
-//! Marks on their way, and changes that others make.
+//! Pending marks, and changes made elsewhere.
 
 use super::*;
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     client::{ConversationList, ConversationPage, ListedConversation},
 };
 
-/// The same as in the core.
+/// The value of the core's constant.
 const MARK_INTERVAL: Duration = Duration::from_millis(200);
 
 fn read(seq: u64) -> ConversationChange {
@@ -42,7 +42,7 @@ impl Harness {
         self.core.handle_mark(self.now, recipient(name), change).unwrap();
     }
 
-    /// The marks that are sent now.
+    /// Returns the marks that are sent now.
     fn sent_marks(&mut self) -> Option<(u64, Vec<(String, u64)>)> {
         match self.try_sent()? {
             pb::frame::Body::Request(pb::Request {
@@ -56,7 +56,7 @@ impl Harness {
         }
     }
 
-    /// The version since which changes are asked for now.
+    /// Returns the version after which changes are requested now.
     fn sent_question(&mut self) -> Option<(u64, Option<u64>)> {
         match self.try_sent()? {
             pb::frame::Body::Request(pb::Request {
@@ -75,7 +75,7 @@ impl Harness {
         states.flatten().map(|state| state.version).collect()
     }
 
-    /// The application has its list, as of a version.
+    /// Connects, and loads the application's list as of a version.
     fn with_list(version: u64) -> Self {
         let mut test = Self::connected();
         let question = pb::request::Question::Conversations(pb::ConversationsRequest::default());
@@ -114,7 +114,7 @@ fn marks_travel_together_and_the_furthest_counts() {
     assert_eq!(test.told(), [1]);
 }
 
-/// A back end would refuse them, and all that travels with them.
+/// A back end would refuse them, together with all other marks in the request.
 #[test]
 fn places_beyond_all_logs_travel_as_the_last_one() {
     let mut test = Harness::connected();
@@ -155,12 +155,12 @@ fn marks_are_kept_until_they_are_answered() {
     test.receive(sync_done(&[]));
     let (number, marks) = test.sent_marks().unwrap();
     assert_eq!(marks, [("bob".to_owned(), 3)], "again, since it was not answered");
-    // Refused for good is refused; what came since still travels.
+    // After a final refusal, later marks are still sent.
     let refused = pb::Refused { kind: pb::RefusalKind::Rule.into(), ..Default::default() };
     test.receive(response(number, pb::response::Outcome::Refused(refused)));
     test.pass(MARK_INTERVAL);
     assert_eq!(test.sent_marks().unwrap().1, [("bob".to_owned(), 4)]);
-    // Without any answer it is given up, and then begun anew.
+    // A request without any answer is given up, and then made anew.
     let sees_again = (0..60).any(|_| {
         test.pass(SECOND);
         test.receive(pb::frame::Body::Pong(pb::Pong { echo: 0 }));
@@ -174,7 +174,7 @@ fn marks_are_kept_until_they_are_answered() {
     assert!(sees_again);
 }
 
-/// The marks that are sent, with their age and the version that was known then.
+/// Returns the marks of a request, with their age and the version that was known then.
 fn asked(body: pb::frame::Body) -> (u64, Vec<pb::Mark>) {
     match body {
         pb::frame::Body::Request(pb::Request {
@@ -228,7 +228,7 @@ fn marks_say_how_old_they_are_and_what_was_known() {
     let ages: Vec<u64> = marks.iter().map(|mark| mark.age_ms.unwrap() / 1000).collect();
     assert_eq!(ages, [30, 20], "each as it was set");
     assert!(marks.iter().all(|mark| mark.known == 4));
-    // Sent again, they are older.
+    // When they are sent again, they are older.
     test.pass(5 * SECOND);
     test.reconnect_soon();
     let mut again = None;
@@ -374,7 +374,7 @@ fn after_a_reconnect_it_is_asked_what_was_missed() {
     test.receive(sync_done(&[]));
     let (number, since) = test.sent_question().unwrap();
     assert_eq!(since, Some(4));
-    // The store has forgotten some: all of it is asked for.
+    // The store has lost changes, so everything is requested.
     test.receive(page(number, 2, false, Vec::new()));
     let (number, since) = test.sent_question().unwrap();
     assert_eq!(since, Some(0));
@@ -393,7 +393,7 @@ fn who_has_not_asked_is_not_told_to_ask() {
     assert_eq!(test.try_sent(), None);
 }
 
-/// Nothing comes behind the last number, and nothing adds one to it.
+/// Tests that the last number has no successor, and that no code adds one to it.
 #[test]
 fn the_largest_numbers_are_numbers() {
     let mut test = Harness::with_list(4);

@@ -1,6 +1,6 @@
-//! Delivery over failures of the network, the servers and the process: the application sees every entry of a log once and in order, or an
-//! explicit reset first; after a crash again from what it acknowledged last. And whatever was taken is published once, also where the device's
-//! store is replaced by a backup of it.
+//! Delivery despite failures of the network, the servers and the process. The application sees every entry of a log once and in order, or
+//! an explicit reset first. After a crash, it sees entries again from its last acknowledgement. Every taken send is published once, even if
+//! the device's store is replaced by a backup.
 
 mod application;
 mod backend;

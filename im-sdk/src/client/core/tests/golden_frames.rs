@@ -1,4 +1,4 @@
-//! Frames as the protocol's golden vectors have them, every kind with every field, and the same with other numbers in them.
+//! The frames of the protocol's golden vectors, every kind with every field, as they are and with other numbers in them.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -27,14 +27,14 @@ pub(super) fn edit() -> impl Strategy<Value = Edit> {
     (any::<Index>(), number).prop_map(|(at, number)| Edit { at, number })
 }
 
-/// A golden frame, without its length: each kind as often.
+/// Returns a golden frame without its length. All kinds are equally likely.
 pub(super) fn golden(kind: &Index, which: &Index) -> &'static Bytes {
     static GOLDEN: LazyLock<Vec<Vec<Bytes>>> = LazyLock::new(|| by_kind().into_values().collect());
     let frames: &Vec<Bytes> = kind.get(&GOLDEN);
     which.get(frames)
 }
 
-/// The frames of servers by kind, and those of devices, which a server may send too, as one kind.
+/// Returns the frames of servers by kind. The frames of devices, which a server may send, too, count as one kind.
 fn by_kind() -> BTreeMap<String, Vec<Bytes>> {
     let vectors: serde_json::Value =
         serde_json::from_str(include_str!("../../../../../proto/vectors/frames.json")).unwrap();
@@ -56,7 +56,7 @@ fn by_kind() -> BTreeMap<String, Vec<Bytes>> {
     kinds
 }
 
-/// A frame with some of its numbers replaced.
+/// Returns a frame with some of its numbers replaced.
 pub(super) fn edited(frame: &Bytes, edits: &[Edit]) -> Bytes {
     let mut fields = parse(frame.clone()).expect("a golden frame");
     for edit in edits {
@@ -71,7 +71,7 @@ pub(super) fn edited(frame: &Bytes, edits: &[Edit]) -> Bytes {
     bytes.into()
 }
 
-/// A field of any message, as it stands in its bytes.
+/// A field of any message, as encoded.
 enum Value {
     Varint(u64),
     Fixed(u64),
@@ -89,7 +89,7 @@ impl Value {
     }
 }
 
-/// `None`: that is no message.
+/// Parses a message. Returns `None` if the bytes are not one.
 fn parse(mut bytes: Bytes) -> Option<Vec<(u32, Value)>> {
     let mut fields = Vec::new();
     while bytes.has_remaining() {
@@ -100,7 +100,7 @@ fn parse(mut bytes: Bytes) -> Option<Vec<(u32, Value)>> {
             WireType::LengthDelimited => {
                 let length = usize::try_from(decode_varint(&mut bytes).ok()?).ok()?;
                 let inner = (length <= bytes.len()).then(|| bytes.split_to(length))?;
-                // A text that reads as a message is one here; it stays a text.
+                // A text that happens to parse as a message is treated as one. It is written as the same field.
                 parse(inner.clone()).map_or(Value::Bytes(inner), Value::Message)
             }
             _ => return None,

@@ -1,5 +1,5 @@
-//! A server that says anything at all: nothing panics, nothing grows without a bound, no timer fires for ever, and the device
-//! can still go elsewhere.
+//! A server that sends anything at all: no panics, no unbounded growth, no timer that fires for ever, and the device can still
+//! connect elsewhere.
 
 use proptest::{collection::vec, prelude::*};
 
@@ -13,7 +13,7 @@ use crate::{
 enum Step {
     /// A golden frame as it is, or damaged.
     Frame(Bytes),
-    /// An answer with a number that something waits for.
+    /// A response with a number that a request may wait for.
     Answer(u64, Bytes),
     Do(u8),
     Pass(u32),
@@ -30,7 +30,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Inputs of an application, at any time.
+/// Makes an input of an application, which may come at any time.
 fn act(test: &mut Harness, what: u8) {
     let (now, team) = (test.now, || ChannelId::parse("team").unwrap());
     let bob = || UserId::parse("bob").unwrap();
@@ -58,7 +58,7 @@ fn act(test: &mut Harness, what: u8) {
     }
 }
 
-/// The golden response, with another number.
+/// Returns the golden response with another number.
 fn numbered(number: u64, frame: Bytes) -> Option<pb::frame::Body> {
     match frame::decode(frame).ok()?? {
         pb::frame::Body::Response(response) => {
@@ -70,7 +70,7 @@ fn numbered(number: u64, frame: Bytes) -> Option<pb::frame::Body> {
 
 fn take(test: &mut Harness, step: Step) {
     match step {
-        // As a transport hands them over.
+        // Splits the bytes as a transport does.
         Step::Frame(bytes) => {
             for frame in frame::split(bytes, usize::MAX).map_while(Result::ok) {
                 test.core.handle_frame(test.now, frame);
@@ -89,7 +89,7 @@ fn take(test: &mut Harness, step: Step) {
     settle(test);
 }
 
-/// Does what the core asks for, as a driver would, until it is connected: also where the server threw the device out.
+/// Carries out the core's actions as a driver does, until it is connected, even if the server has rejected the device.
 fn settle(test: &mut Harness) {
     for _ in 0..5 {
         while let Some(action) = test.core.poll_action() {

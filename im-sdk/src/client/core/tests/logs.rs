@@ -1,4 +1,4 @@
-//! Logs: what counts, what is held, when a sync is asked for.
+//! Logs: accepted and held entries, and the times of syncs.
 
 mod cursors;
 mod forks;
@@ -15,7 +15,7 @@ use crate::{
 
 const TEAM: &str = "team";
 
-/// The id of an entry, on a branch of its log.
+/// Returns the id of an entry on a branch of its log.
 fn id(seq: u64, branch: u64) -> u64 {
     branch * 1_000_000 + seq
 }
@@ -37,7 +37,7 @@ fn reset(cursor: pb::Cursor, reason: pb::ResetReason) -> pb::frame::Body {
     pb::frame::Body::Reset(pb::Reset { cursor: Some(cursor), reason: reason.into() })
 }
 
-/// `team 7`, or `reset team 7 new`.
+/// Describes an event, such as `team 7` or `reset team 7 new`.
 fn shown(event: &Event) -> String {
     let place = |position: &Position| format!("{} {}", position.log, position.seq);
     match event {
@@ -50,7 +50,7 @@ fn shown(event: &Event) -> String {
 }
 
 impl Harness {
-    /// Connected, the inbox at 10 and the team at 20.
+    /// Connects, with the inbox at 10 and the team at 20.
     fn following() -> Self {
         let mut test = Self::new();
         test.core.handle_connect(test.now);
@@ -91,7 +91,7 @@ impl Harness {
         }
     }
 
-    /// How long until the next sync is asked for; everything else that is sent is passed over.
+    /// Returns the time until the next sync is requested. Skips all other frames.
     fn time_to_sync(&mut self, at_most: Duration) -> Option<Duration> {
         let start = self.now;
         while self.now < start + at_most {

@@ -1,4 +1,4 @@
-//! The core under a clock that the test holds.
+//! Tests of the core with a clock that they control.
 
 mod changes;
 mod connection;
@@ -37,14 +37,14 @@ const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const HEARTBEAT_MS: u32 = 10_000;
 
-/// The ticket of a send, so that it is told from a publish.
+/// The bit that distinguishes the ticket of a send from that of a publish.
 const SEND: u32 = 1 << 31;
 
 struct Harness {
     core: Core<u32>,
     now: Instant,
     store: MemoryStore,
-    /// Why the store does not save.
+    /// The error with which the store fails, if it does.
     broken_store: Option<StoreError>,
     taken: Vec<(u32, Taken)>,
 }
@@ -67,7 +67,7 @@ impl Harness {
         Self { core, now, store, broken_store: None, taken: Vec::new() }
     }
 
-    /// The process ends without a warning, and a new one starts.
+    /// Ends the process without a warning, and starts a new one.
     fn crash(self) -> Self {
         self.crash_seeded(7)
     }
@@ -76,12 +76,12 @@ impl Harness {
         Self::with_store(seed, self.store, self.now)
     }
 
-    /// A process that starts with a copy of a store of earlier.
+    /// Starts a process with an earlier copy of a store.
     fn restored(backup: &SavedState, seed: u64) -> Self {
         Self::with_store(seed, MemoryStore::with(backup.clone()), Instant::now())
     }
 
-    /// Saves what there is to save, as a driver does all along.
+    /// Saves everything unsaved, as a driver does all the time.
     fn save(&mut self) {
         while let Some(batch) = self.core.poll_save(self.now) {
             let outcome = self.broken_store.clone().map_or_else(|| self.store.save(&batch), Err);
@@ -90,7 +90,7 @@ impl Harness {
         self.taken.extend(std::iter::from_fn(|| self.core.poll_taken()));
     }
 
-    /// Connected over the first WebSocket endpoint, with nothing left to send.
+    /// Connects over the first WebSocket endpoint, with nothing left to send.
     fn connected() -> Self {
         let mut harness = Self::new();
         harness.core.handle_connect(harness.now);
@@ -100,7 +100,7 @@ impl Harness {
         harness
     }
 
-    /// From the question for a token to the welcome.
+    /// Connects, from the request for a token to the welcome.
     fn connect_all_the_way(&mut self) -> pb::Hello {
         assert!(matches!(self.action(), Action::AskToken(_)));
         self.core.handle_token(self.now, Ok("token".to_owned()));
@@ -113,7 +113,7 @@ impl Harness {
         hello
     }
 
-    /// The next action that is not just letting go of something.
+    /// Returns the next action other than closing something or asking for endpoints.
     fn action(&mut self) -> Action {
         loop {
             match self.core.poll_action().expect("an action") {
@@ -137,7 +137,7 @@ impl Harness {
     fn try_sent(&mut self) -> Option<pb::frame::Body> {
         self.save();
         let bytes = self.core.poll_transmit(self.now).or_else(|| {
-            // What was resolved instead may let another one go.
+            // A send that was resolved instead may have released another one.
             self.save();
             self.core.poll_transmit(self.now)
         })?;
@@ -187,7 +187,7 @@ impl Harness {
         self.core.handle_send(self.now, ticket | SEND, recipient(to), Content::text("hi"), None);
     }
 
-    /// Sends, and takes the id.
+    /// Sends a message, and returns its id.
     fn taken(&mut self, to: &str) -> LocalId {
         self.send(0, to);
         self.save();
@@ -248,7 +248,7 @@ fn push(id: u64, from: &str) -> pb::frame::Body {
     pb::frame::Body::Push(pb::Push { message: Some(message), ..Default::default() })
 }
 
-/// A user, or a channel after a `#`.
+/// Parses a user, or a channel after a `#`.
 fn recipient(name: &str) -> Recipient {
     match name.strip_prefix('#') {
         Some(channel) => ChannelId::parse(channel).unwrap().into(),

@@ -100,7 +100,7 @@ fn who_never_connected_is_told_so() {
     test.publish(1, "bob");
     test.pass(30 * SECOND);
     assert_eq!(test.resolved(), [(1, Err("not_connected"))]);
-    // Asked for, and ended again.
+    // A connection was requested, and ended by the application.
     let mut test = Harness::connected();
     test.core.handle_disconnect();
     test.publish(1, "bob");
@@ -205,7 +205,7 @@ fn an_absent_back_end_is_asked_again_in_order() {
     test.receive(refused(1, pb::RefusalKind::Unavailable, 2000));
     test.pass(2 * SECOND - MS);
     assert_eq!(test.try_sent(), None);
-    // Up to twice as long, so that devices do not come back together.
+    // The delay is up to twice as long, so that devices do not retry together.
     test.pass(2 * SECOND + MS);
     assert_eq!(test.sent_publish().number, 1);
     test.receive(accepted(1));
@@ -231,7 +231,7 @@ fn other_refusals_are_final() {
     let cases = [
         (pb::RefusalKind::Rule, 0),
         (pb::RefusalKind::Invalid, 0),
-        // Later than the deadline.
+        // The retry would come after the deadline.
         (pb::RefusalKind::TooMany, 30_000),
     ];
     for (kind, retry_after_ms) in cases {
@@ -320,7 +320,7 @@ fn closing_without_a_connection_does_not_wait() {
     assert_eq!(test.core.state(), State::Closed);
 }
 
-/// An application that wants to wait for ever.
+/// Tests an application that wants to wait for ever.
 #[test]
 fn the_longest_times_are_no_trouble() {
     let endpoints = vec!["ws://a:2".parse().unwrap()];

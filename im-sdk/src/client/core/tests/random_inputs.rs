@@ -1,5 +1,5 @@
-//! Random inputs in any order: nothing panics, nothing hangs, and every publish is resolved exactly once. `server_frames.rs` has the frames
-//! of a server on a connection that lasts.
+//! Random inputs in any order: no panics, no hangs, and every publish is resolved exactly once. `server_frames.rs` tests the frames of a
+//! server on a connection that lasts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -173,7 +173,7 @@ proptest! {
     }
 }
 
-/// Found by the property above.
+/// A regression test for a failure found by the property above.
 #[test]
 fn a_disconnect_while_closing_leaves_no_publish_behind() {
     let steps = [

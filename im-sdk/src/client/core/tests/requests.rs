@@ -1,4 +1,4 @@
-//! Questions: limits, refusals, lost connections and every outcome.
+//! Requests: limits, refusals, lost connections and every outcome.
 
 use super::{super::requests, *};
 use crate::{
@@ -171,7 +171,7 @@ fn its_time_ends() {
     assert_eq!(test.answers(), [], "an answer that is late means nothing");
 }
 
-/// Both to be told at once: nothing would come of waiting.
+/// Requests fail at once while no connection is wanted, since waiting would be in vain.
 #[test]
 fn without_a_wish_for_a_connection_nothing_is_asked() {
     let mut test = Harness::new();
@@ -206,7 +206,7 @@ fn what_passes_is_asked_again_and_what_stays_is_told() {
         retry_after: None,
     };
     assert_eq!(test.answers(), [(1, Err(refused))]);
-    // One that passes too late is told as well.
+    // A refusal that lasts longer than the deadline is final, too.
     test.ask(2);
     let number = test.sent_request().number;
     test.receive(no(number, pb::RefusalKind::Unavailable, 60_000));
@@ -249,7 +249,7 @@ fn what_fits_into_no_frame_is_told_at_once() {
     assert!(answers.len() == 3 && answers.iter().all(error("too_large")), "{answers:?}");
     assert!(test.try_sent().is_none());
     assert!(test.core.rooms.questions().is_empty(), "the room is not joined again by itself");
-    // To the byte: the number is reckoned as large as it gets.
+    // The limit is exact to the byte, assuming the largest possible number.
     let mut most = 0;
     while {
         test.core.handle_watch(test.now, 4, watch(most + 1));

@@ -1,4 +1,4 @@
-//! A store that is an old copy of itself: new messages arrive, and nothing that was sent before is sent again or called failed.
+//! Stores restored from an old copy: new messages arrive, and no earlier message is sent twice or reported as failed.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use super::*;
 
 const USED: pb::RefusalKind = pb::RefusalKind::NumberUsed;
 
-/// Connects, and leaves what is to be sent in the harness.
+/// Connects, and leaves frames to send in the core.
 fn connect(test: &mut Harness) {
     test.core.handle_connect(test.now);
     test.connect_all_the_way();
@@ -18,13 +18,13 @@ fn say(test: &mut Harness, to: &str, text: &str) -> LocalId {
     test.taken.pop().expect("an answer").1.expect("taken")
 }
 
-/// The text and the identity of a publish.
+/// Returns the text and the identity of a publish.
 fn identity(publish: &pb::Publish) -> (String, u64, u64, u64) {
     let text = Content::from(publish.content.clone()).as_text().unwrap().to_owned();
     (text, publish.installation, publish.number, publish.origin)
 }
 
-/// A process that has sent a message, and the state of its store at that time.
+/// Sends a message, and returns the state of the store after it.
 fn backup() -> SavedState {
     let mut test = Harness::connected();
     say(&mut test, "bob", "before");
@@ -34,7 +34,7 @@ fn backup() -> SavedState {
     test.store.load().unwrap()
 }
 
-/// A process that goes on from the backup, connected.
+/// Starts a process from the backup, and connects.
 fn restored(seed: u64) -> Harness {
     let mut test = Harness::restored(&backup(), seed);
     connect(&mut test);
@@ -70,7 +70,7 @@ fn a_new_message_whose_number_was_used_is_sent_under_another_installation() {
     assert_eq!((second.content, second.origin), (first.content, first.origin));
     test.receive(accepted(second.number));
     assert_eq!(ends(&mut test), [(local_id.as_u64(), "published")]);
-    // What follows is of the same installation, also after a restart.
+    // Later messages have the same installation, even after a restart.
     say(&mut test, "bob", "newer");
     let third = test.sent_publish();
     assert_eq!(third.installation, second.installation);
@@ -108,13 +108,13 @@ fn several_at_once_get_one_new_installation_and_keep_their_order() {
 
 #[test]
 fn a_message_of_the_backup_is_sent_under_its_number_or_not_at_all() {
-    // The backup is of a time when nothing of it was sent, and some had no turn.
+    // None of these messages was sent when the backup was made, and some were not the first of their conversation.
     let mut test = Harness::new();
     for (to, text) in [("bob", "b1"), ("bob", "b2"), ("carol", "c1"), ("carol", "c2"), ("bob", "b3")] {
         say(&mut test, to, text);
     }
     let backup = test.store.load().unwrap();
-    // The answers come in another order, and other messages are in between.
+    // Answers come in different orders, with other messages in between.
     let runs = [("carol", 3), ("bob", 5)].map(|(first, seed)| {
         let mut test = Harness::restored(&backup, seed);
         connect(&mut test);
@@ -156,7 +156,7 @@ fn a_message_of_the_backup_whose_number_was_used_may_have_arrived() {
     }
     assert_eq!(ends(&mut test), ids.map(|id| (id, "unconfirmed")));
     assert_eq!(test.try_sent(), None);
-    // And what comes after them arrives.
+    // Later messages arrive.
     say(&mut test, "bob", "b3");
     let number = test.sent_publish().number;
     test.receive(refused(number, USED, 0));
@@ -175,7 +175,7 @@ fn a_process_that_dies_before_the_new_number_is_saved_sends_nothing_twice() {
     dead.receive(refused(first.number, USED, 0));
     assert_eq!((ends(&mut dead), dead.try_sent()), (vec![(local_id, "unconfirmed")], None));
 
-    // Once the number is saved, the next process sends it under that.
+    // Once the new number is saved, the next process uses it.
     let mut test = restored(2);
     say(&mut test, "bob", "new");
     let first = test.sent_publish();
@@ -189,7 +189,7 @@ fn a_process_that_dies_before_the_new_number_is_saved_sends_nothing_twice() {
     assert_eq!(ends(&mut test), [(local_id, "published")]);
 }
 
-/// The store is restored under a process that still runs: each of them pushes the other one out, and both send.
+/// The store is restored while a process still runs on the original: the two processes replace each other's connection, and both send.
 #[test]
 fn a_message_with_a_lost_answer_is_not_sent_under_another_number() {
     let mut test = restored(2);
@@ -199,12 +199,12 @@ fn a_message_with_a_lost_answer_is_not_sent_under_another_number() {
     test.pass(SECOND);
     test.connect_all_the_way();
     assert_eq!(test.sent_publish(), first);
-    // It was taken at first, and then a higher number of the other process.
+    // The first try was accepted, and then a higher number of the other process.
     test.receive(refused(first.number, USED, 0));
     assert_eq!((ends(&mut test), test.try_sent()), (vec![(local_id, "unconfirmed")], None));
 }
 
-/// Nobody can tell later that it was made after the restore.
+/// A later process cannot know that the message was made after the restore.
 #[test]
 fn what_is_taken_without_a_connection_is_of_an_installation_of_its_own() {
     let backup = backup();
@@ -219,7 +219,7 @@ fn what_is_taken_without_a_connection_is_of_an_installation_of_its_own() {
         publish
     });
     assert!(first.installation != backup.installation && first.installation == second.installation);
-    // A process draws one at most, and none without need.
+    // A process draws at most one installation, and none without need.
     test.save();
     say(&mut test, "bob", "online");
     let online = test.sent_publish();
@@ -289,7 +289,7 @@ fn what_waits_behind_another_one_can_be_discarded_after_a_restart() {
     assert_eq!(test.try_sent(), None);
 }
 
-/// The user sends anew what has failed, before and after the restore.
+/// The user retries a failed send, before and after the restore.
 #[test]
 fn what_has_failed_is_sent_anew_under_one_number() {
     let mut test = Harness::connected();
@@ -306,7 +306,7 @@ fn what_has_failed_is_sent_anew_under_one_number() {
         let mut test = Harness::restored(&backup, seed);
         connect(&mut test);
         assert_eq!(test.core.handle_retry(9, failed), Ok(()));
-        // Killed before it is sent, or not.
+        // In one of the runs, the process is killed before the retry is sent.
         if seed == 3 {
             test.save();
             test = test.crash();
@@ -323,7 +323,7 @@ fn what_has_failed_is_sent_anew_under_one_number() {
     assert_ne!(anew[0].0, backup.installation, "numbers that others are behind");
 }
 
-/// An earlier version saved what waited without a number.
+/// Earlier versions saved waiting sends without a number.
 #[test]
 fn a_store_of_an_earlier_version_goes_on() {
     let mut test = Harness::new();

@@ -1,4 +1,4 @@
-//! Retryable failures: only sends that certainly had no effect, whatever was answered before.
+//! Retryable failures: only sends that certainly had no effect, considering all earlier answers.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// An answer to a publish that is not accepted.
+/// A refusal of a publish.
 #[derive(Clone, Copy, Debug)]
 struct No {
     kind: i32,
@@ -14,7 +14,7 @@ struct No {
 }
 
 impl No {
-    /// Decides by PROTOCOL.md, not by the code.
+    /// Decides by PROTOCOL.md, independently of the code.
     fn is_certain(self) -> bool {
         use pb::RefusalKind::{Invalid, NoBackend, NumberUsed, Rule, TooMany};
         let certain = [Rule, Invalid, TooMany, NoBackend, NumberUsed];
@@ -66,16 +66,16 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// How often each text was handed to a connection, and how often that came to nothing for certain.
+/// Counts the tries of each text, and those that certainly had no effect.
 #[derive(Default)]
 struct Watch {
     published: u32,
     tries: BTreeMap<String, u32>,
     nothings: BTreeMap<String, u32>,
-    /// Sent over this connection and not answered.
+    /// Publishes that were sent over this connection and not answered.
     open: Vec<(u64, String)>,
     sends: BTreeMap<LocalId, String>,
-    /// How often something might be sent anew, so that the test shows that it tests something.
+    /// The number of retryable failures, which shows that the test covers them.
     retryable: usize,
 }
 
@@ -166,7 +166,7 @@ fn take(mut test: Harness, watch: &mut Watch, step: Step) -> Harness {
         Step::Kick => test.closed_by_server(CloseCode::Kicked),
         Step::Disconnect => {
             test.core.handle_disconnect();
-            // A question for a token that is taken back.
+            // Takes the actions, such as the withdrawal of a request for a token.
             while test.core.poll_action().is_some() {}
         }
         Step::Pass(millis) => test.pass(MS * millis),
@@ -185,7 +185,7 @@ fn take(mut test: Harness, watch: &mut Watch, step: Step) -> Harness {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
-    /// For every history of answers.
+    /// Holds for any sequence of answers.
     #[test]
     fn what_may_have_been_taken_is_never_retryable(steps in proptest::collection::vec(step(), 0..200)) {
         let (mut test, mut watch) = (Harness::connected(), Watch::default());
@@ -201,7 +201,7 @@ proptest! {
 const LATE: No = No { kind: pb::RefusalKind::Unavailable as i32, retry_after_ms: 1000 };
 const TOO_MANY: No = No { kind: pb::RefusalKind::TooMany as i32, retry_after_ms: 1000 };
 
-/// The outcome of a publish whose tries are all answered, in turn, until the last answer has come or its time is up.
+/// Returns the outcome of a publish whose tries get these answers in turn, until the last answer or its deadline.
 fn outcome(answers: &[No]) -> PublishError {
     let mut test = Harness::connected();
     test.publish(1, "bob");
@@ -234,7 +234,7 @@ fn an_answer_that_came_too_late_leaves_it_open() {
         vec![LATE, too_late],
         vec![final_no(pb::RefusalKind::Internal)],
         vec![final_no(pb::RefusalKind::Unspecified)],
-        // What is certain about the last try says nothing about the first.
+        // The last refusal is certain, but it says nothing about the first try.
         vec![LATE, TOO_MANY, No { retry_after_ms: 60_000, ..TOO_MANY }],
         vec![LATE],
     ] {
@@ -250,14 +250,14 @@ fn what_came_to_nothing_may_be_sent_anew() {
     let nobody = No { kind: pb::RefusalKind::NoBackend as i32, retry_after_ms: 1000 };
     let without_backend = outcome(&[nobody, nobody]);
     assert!(without_backend.is_retryable(), "{without_backend:?}");
-    // Time was up while it waited for its next try.
+    // The deadline passes during the wait for the next try.
     let refused_again_and_again = outcome(&[No { retry_after_ms: 14_000, ..TOO_MANY }; 9]);
     assert!(refused_again_and_again.is_retryable(), "{refused_again_and_again:?}");
     let rule = outcome(&[LATE, No { kind: pb::RefusalKind::Rule as i32, retry_after_ms: 0 }]);
     assert!(!rule.is_retryable() && rule.code() == "refused", "the back end's own words are told: {rule:?}");
 }
 
-/// The failure of a send is stored, and told again by the next process.
+/// The failure of a send is stored, and reported again by the next process.
 #[test]
 fn what_is_open_stays_so_in_the_next_process() {
     let mut test = Harness::connected();

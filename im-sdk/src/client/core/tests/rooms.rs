@@ -1,4 +1,4 @@
-//! Rooms, watched users and signals: what is asked again over a new connection, and what is not.
+//! Rooms, watched users and signals: the requests that are repeated over a new connection, and those that are not.
 
 use super::*;
 use crate::{
@@ -20,7 +20,7 @@ fn joined(recent: &[u64]) -> response::Outcome {
     response::Outcome::JoinedRoom(pb::JoinedRoom { online: 3, answer: "hi".into(), recent })
 }
 
-/// An entry of the log of room `r`.
+/// Returns an entry of the log of room `r`.
 fn entry(id: u64) -> pb::Push {
     let pb::frame::Body::Push(entry) = push(id, "bob") else { panic!() };
     pb::Push { channel: "r".to_owned(), seq: id, ..entry }
@@ -40,7 +40,7 @@ impl Harness {
         self.core.handle_join_room(self.now, ticket, room(name), "ticket".into());
     }
 
-    /// The next question, and its number.
+    /// Returns the number of the next request, and its question.
     fn question(&mut self) -> (u64, Question) {
         match self.sent() {
             pb::frame::Body::Request(request) => (request.number, request.question.unwrap()),
@@ -56,7 +56,7 @@ impl Harness {
         std::iter::from_fn(|| self.core.poll_answered(self.now)).collect()
     }
 
-    /// In room `r`.
+    /// Connects, and joins room `r`.
     fn in_room() -> Self {
         let mut test = Self::connected();
         test.join(1, "r");
@@ -123,7 +123,7 @@ fn a_refusal_that_passes_is_waited_for_and_another_one_is_told() {
     let mut test = Harness::in_room();
     test.reconnect();
     let (number, _) = test.question();
-    // However long it takes: the application does not wait for it.
+    // There is no time limit, since the application does not wait for it.
     for _ in 0..100 {
         test.receive(respond(number, refused(pb::RefusalKind::Unavailable, 1000)));
         test.nothing_more();
@@ -190,7 +190,7 @@ fn what_a_rooms_log_says_comes_once_and_asks_for_no_sync() {
     let mut test = Harness::connected();
     test.join(1, "r");
     let (number, _) = test.question();
-    // Before the answer, and with a gap.
+    // The entry comes before the answer, and leaves a gap.
     test.receive(pb::frame::Body::Push(entry(5)));
     assert_eq!(test.heard(), [5]);
     test.receive(respond(number, joined(&[3, 4, 5])));

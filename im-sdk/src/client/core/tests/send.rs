@@ -7,7 +7,7 @@ fn published(local_id: LocalId, id: u64) -> Event {
     Event::Published { local_id, message_id: MessageId::from_u64(id), answer: Bytes::new() }
 }
 
-/// The outcomes of sends, as events tell them.
+/// Returns the outcomes of sends, as reported by events.
 fn ends(test: &mut Harness) -> Vec<(u64, &'static str, bool)> {
     test.events()
         .into_iter()
@@ -65,9 +65,9 @@ fn a_store_that_fails_takes_nothing_and_is_tried_again() {
     test.save();
     assert!(matches!(test.taken[..], [(_, Err(SendError::Store(_)))]));
     assert_eq!((test.resolved(), test.core.outbox.is_empty()), (vec![(2, Err("store"))], true));
-    // Not at once.
+    // The core does not try again at once.
     assert_eq!(test.core.poll_save(test.now), None);
-    // Except for whoever waits for an answer.
+    // A new send with a waiting caller is tried at once.
     test.send(3, "bob");
     test.save();
     assert!(matches!(test.taken[..], [_, (_, Err(SendError::Store(_)))]));
@@ -136,7 +136,7 @@ fn numbers_never_go_back() {
             let first = seen.entry(publish.number).or_insert_with(|| publish.clone());
             assert!(*first == publish && publish.number >= largest);
             test.receive(accepted(publish.number));
-            // What is not saved comes again.
+            // A result that is not saved leads to a repetition.
             if round % 2 == 0 {
                 test.save();
             }
@@ -296,7 +296,7 @@ fn a_store_of_another_user_is_not_used() {
     assert_eq!((test.core.state(), test.try_sent()), (State::Stopped, None));
 }
 
-/// The local id on a message that comes with this origin.
+/// Receives a message with this origin, and returns its local id.
 fn pushed(test: &mut Harness, from: &str, origin: u64) -> Option<LocalId> {
     let pb::frame::Body::Push(push) = push(99, from) else { panic!("no push") };
     let message = push.message.map(|message| pb::Message { origin, ..message });
@@ -323,7 +323,7 @@ fn a_device_knows_its_own_sends_again_after_a_restart_too() {
         test.connect_all_the_way();
         test.drain();
     }
-    // A publish that is sent again has the same origin, and another store another one.
+    // A repeated publish has the same origin. Another store does not recognise it.
     let mut again = test.crash();
     again.core.handle_connect(again.now);
     again.connect_all_the_way();

@@ -1,5 +1,5 @@
-//! Frames of every kind from a server, with numbers that make no sense: nothing panics, every publish is resolved exactly once, and the
-//! events do no harm to the models that applications show.
+//! Frames of every kind from a server, with nonsensical numbers: no panics, every publish is resolved exactly once, and the events do no
+//! harm to the models that applications show.
 
 use std::collections::VecDeque;
 
@@ -18,9 +18,9 @@ use crate::{
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// A golden frame with other numbers; as an answer to what was asked, if it is an answer to that.
+    /// A golden frame with other numbers. A response gets the number of a pending request that it fits, if there is one.
     Say(Index, Index, Vec<Edit>),
-    /// A golden frame with a bit turned over, or cut short.
+    /// A golden frame with a flipped bit, or cut short.
     Break(Index, Index, Index, Option<u8>),
     Publish(u8),
     Send,
@@ -47,13 +47,13 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A device, and what its application shows.
+/// A device, and the models of its application.
 struct Shown {
     test: Harness,
     watch: Watch,
-    /// The last questions.
+    /// The last requests.
     asked: VecDeque<pb::Request>,
-    /// The last entry that came.
+    /// The position of the last entry or reset.
     position: Option<Position>,
     list: ConversationList,
     timeline: Timeline,
@@ -103,7 +103,7 @@ impl Shown {
         self.look();
     }
 
-    /// Takes the effects of the last frame.
+    /// Reconnects if necessary, and takes the frames to send.
     fn stay_connected(&mut self) {
         let test = &mut self.test;
         if test.core.state() != State::Connected {
@@ -135,7 +135,7 @@ impl Shown {
                 *number = asked.number;
             }
             if let pb::response::Outcome::Conversations(list) = outcome {
-                // Packed numbers are not edited as they stand.
+                // Packed numbers are not edited in the encoded frame.
                 for listed in &mut list.conversations {
                     listed.unread_seqs.extend(edits.iter().map(|edit| edit.number));
                     listed.mention_seqs.extend(edits.iter().map(|edit| edit.number));

@@ -7,14 +7,14 @@ use super::*;
 pub(super) struct Application {
     /// The position in each log; `None` before its first reset.
     pub(super) at: BTreeMap<String, u64>,
-    /// The ids of what it has of each log since its last reset.
+    /// The ids of the entries of each log since its last reset.
     pub(super) ids: BTreeMap<String, BTreeMap<u64, u64>>,
     /// The acknowledged positions, which survive a crash.
     pub(super) settled: BTreeMap<String, Position>,
-    /// What was taken, by local id.
+    /// The texts of the taken sends, by local id.
     pub(super) sent: BTreeMap<u64, u32>,
     pub(super) ended: BTreeSet<u64>,
-    /// The sends whose outcome stays open.
+    /// The sends whose outcome is unknown.
     pub(super) open: BTreeSet<u64>,
 }
 

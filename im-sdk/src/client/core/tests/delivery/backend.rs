@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// An installation, and the sender and the receiver.
+/// An installation, and a conversation.
 type PublishKey = (u64, (String, String));
 
 /// The state of the back ends and Redis.
@@ -11,15 +11,15 @@ pub(super) struct Backend {
     /// The logs that the user is not a member of.
     pub(super) left: BTreeSet<&'static str>,
     pub(super) next_id: u64,
-    /// Of each installation and conversation, the last number, its text and its result.
+    /// The last number of each installation and conversation, with its text and its result.
     pub(super) results: BTreeMap<PublishKey, (u64, u32, u64)>,
     /// The ids of messages by their origins and texts.
     pub(super) origins: BTreeMap<(u64, u32), u64>,
-    /// Whether numbers may turn out to be used, as the device's store was restored.
+    /// Set once the device's store was restored: numbers may turn out to be used.
     pub(super) was_restored: bool,
-    /// Whether a message whose number was used is looked up.
+    /// Set if a message whose number was used is looked up.
     pub(super) looks_up: bool,
-    /// How often each text came.
+    /// The number of publishes of each text.
     pub(super) tries: BTreeMap<u32, u32>,
     /// The publishes that had an effect, by conversation.
     pub(super) effects: BTreeMap<(String, String), Vec<u32>>,
@@ -27,7 +27,7 @@ pub(super) struct Backend {
 
 #[derive(Default)]
 pub(super) struct BackendLog {
-    /// Messages by seq; the oldest ones are gone.
+    /// The ids of messages by seq. The oldest messages are trimmed.
     pub(super) entries: BTreeMap<u64, u64>,
     pub(super) last: u64,
 }
@@ -74,14 +74,14 @@ impl Backend {
         }
     }
 
-    /// A failover loses the newest entries.
+    /// Drops the newest entries, as a failover does.
     pub(super) fn roll_back(&mut self, channel: &str, by: u64) {
         let log = self.logs.get_mut(channel).unwrap();
         log.last = log.last.saturating_sub(by).max(log.first().saturating_sub(1));
         log.entries.retain(|seq, _| *seq <= log.last);
     }
 
-    /// The answer to a sync, with at most `page` entries of each log.
+    /// Returns the answer to a sync, with at most `page` entries of each log.
     pub(super) fn sync(&self, cursors: &[pb::Cursor], page: usize) -> Vec<pb::frame::Body> {
         let strange = cursors.iter().filter(|cursor| self.left.contains(&*cursor.channel));
         let mut frames: Vec<_> = strange.map(|cursor| left(&cursor.channel)).collect();

@@ -1,7 +1,7 @@
-//! Vectors for clients in other languages: random worlds, with every input of the core and what it made of it.
+//! Vectors for clients in other languages: random worlds, with every input of the core and its outputs.
 //!
-//! Each client replays the inputs through a core of its own, and must come to the same outputs. What differs between languages by its
-//! nature is left out: texts of errors, the numbers and the sealed origins of sends (local ids stand in their place), and the age of marks.
+//! Each client replays the inputs through its own core, and must get the same outputs. Values that differ between languages by their nature
+//! are left out: texts of errors, the numbers and the sealed origins of sends (local ids take their place), and the age of marks.
 
 mod recorder;
 mod views;
@@ -12,14 +12,14 @@ use std::{fs, path::Path};
 use self::{recorder::Recorder, views::Views, world::World};
 use super::*;
 
-/// How many worlds there are, and how many steps each of them takes at least.
+/// The number of worlds, followed by the least number of steps of each.
 const WORLDS: u64 = 12;
 const STEPS: u32 = 160;
 
 const LOGS: u64 = 8;
 const ENTRIES: u32 = 150;
 
-/// Of one file.
+/// The largest size of a file.
 const MAX_BYTES: usize = 900_000;
 
 #[test]
@@ -34,7 +34,7 @@ fn clients_in_other_languages_have_the_vectors_of_these_views() {
 
 /// Compares vectors with those that are committed, or writes them.
 fn check(file: &str, vectors: impl Iterator<Item = Vec<String>>) {
-    // A line for each step, so that a change is seen in a review.
+    // Each step has its own line, so that a review shows changes.
     let vectors: Vec<String> = vectors.map(|steps| format!("[\n{}\n]", steps.join(",\n"))).collect();
     let text = format!("[{}]\n", vectors.join(","));
     assert!(text.len() <= MAX_BYTES, "{} bytes are too many: take fewer steps", text.len());

@@ -1,4 +1,4 @@
-//! Everything around the core: what is on its way, what gets lost, and what must hold.
+//! The world around the core: frames on their way, faults, and checks.
 
 use super::*;
 
@@ -6,19 +6,19 @@ pub(super) struct World {
     pub(super) test: Harness,
     pub(super) backend: Backend,
     pub(super) application: Application,
-    /// On their way to the device.
+    /// Frames on their way to the device.
     pub(super) wire: VecDeque<pb::frame::Body>,
-    /// Seen by the application, not acknowledged.
+    /// The positions that the application has seen and not acknowledged.
     pub(super) seen: Vec<Position>,
     pub(super) rng: StdRng,
-    /// How many of a hundred frames are lost, doubled, and overtaken.
+    /// The percentages of frames that are lost, doubled, and overtaken.
     pub(super) faults: (u32, u32, u32),
     pub(super) texts: u32,
-    /// Logs that were rolled back, and how many entries they have got since, until the devices are told.
+    /// Logs that were rolled back, with the number of entries since, until the device is notified.
     pub(super) rolled_back: BTreeMap<&'static str, u32>,
-    /// Logs of which the device cannot know any more whether it saw what stands there.
+    /// Logs for which the device can no longer tell whether it has seen the present entries.
     pub(super) unsure: BTreeSet<&'static str>,
-    /// The contents of the device's store at an earlier time, and the application of then.
+    /// The contents of the device's store at an earlier time, and the application at that time.
     backup: (SavedState, Application),
     /// The first text that was sent after the last restore.
     since: u32,
@@ -54,7 +54,7 @@ impl World {
         self.backup = (self.test.store.load().unwrap(), self.application.clone());
     }
 
-    /// The device's store is replaced by the backup, and so is the application's own.
+    /// Replaces the device's store by the backup, and the application's, too.
     pub(super) fn restore(&mut self) {
         let (saved, application) = self.backup.clone();
         self.test.store = MemoryStore::with(saved);
@@ -69,10 +69,10 @@ impl World {
         self.rolled_back.entry(channel).or_default();
     }
 
-    /// The server that the device is connected to finds that logs may have been rolled back.
+    /// Lets the device's server notice that logs may have been rolled back.
     pub(super) fn tell_of_rollbacks(&mut self) {
         if !self.rolled_back.is_empty() && matches!(self.test.core.phase, Phase::Connected(_)) {
-            // Seconds later: nothing of before is on its way any more.
+            // The server notices seconds later, when no earlier frame is on its way.
             self.deliver(usize::MAX);
             self.test.receive(pb::frame::Body::SyncHint(pb::SyncHint { within_ms: 0, rolled_back: true }));
             self.rolled_back.clear();
@@ -97,12 +97,12 @@ impl World {
         self.wire.insert(at, body);
     }
 
-    /// Everything that the device sends, and the answers.
+    /// Takes everything that the device sends, and answers it.
     pub(super) fn serve(&mut self) {
         while let Some(body) = self.test.try_sent() {
             match body {
                 pb::frame::Body::Hello(hello) => {
-                    // On the connection itself nothing is lost.
+                    // The connection itself loses nothing.
                     self.test.receive(welcome());
                     self.answer(&hello.cursors);
                 }
@@ -151,7 +151,7 @@ impl World {
         self.serve();
     }
 
-    /// The application takes events, and acknowledges some of them.
+    /// Lets the application take its events, and acknowledge some of them.
     pub(super) fn process(&mut self, acknowledge: u32) {
         for event in self.test.events() {
             self.application.see(&event);
@@ -179,7 +179,7 @@ impl World {
         }
     }
 
-    /// Pushes the entries that the back end has appended, if the user is a member.
+    /// Appends an entry in the back end, and pushes it if the user is a member.
     pub(super) fn append(&mut self, channel: &'static str) {
         let push = self.backend.append(channel);
         if let Some(since) = self.rolled_back.get_mut(channel) {
@@ -217,7 +217,7 @@ impl World {
         );
     }
 
-    /// The process dies. The application goes on from what it had acknowledged.
+    /// Kills the process. The application continues from its last acknowledgements.
     pub(super) fn crash(&mut self) {
         // A new process remembers one id of each log.
         self.unsure.extend(CHANNELS);
@@ -228,7 +228,7 @@ impl World {
         self.wire.clear();
         self.seen.clear();
         let saved = self.test.store.load().unwrap().cursors;
-        // A channel that was left: the process died before it could tell.
+        // The process died before it could report that a channel was left.
         self.application.settled.retain(|channel, _| saved.iter().any(|cursor| cursor.channel == *channel));
         let settled = self.application.settled.values();
         self.application.at =
@@ -240,14 +240,14 @@ impl World {
         self.serve();
     }
 
-    /// Time passes, less than until the next check without a reason, and nothing goes wrong any more.
+    /// Lets time pass without further faults, for less than the interval of routine checks.
     ///
-    /// Two entries more for each log: when the bus loses an old entry, the log is rolled back to before it, and the next
-    /// entry takes the lost one's place, then it fills the gap and only the entry after it (or the check) shows the fork.
+    /// Appends two more entries to each log. If the bus loses an old entry, the log is rolled back to before it, and the next
+    /// entry takes its position, then that entry fills the gap. Only the entry after it (or the check) shows the fork.
     pub(super) fn heal(&mut self) {
         self.faults = (0, 0, 0);
         self.tell_of_rollbacks();
-        // What a server sends when it finds that the bus has lost something.
+        // The hint that a server sends when it notices that the bus has lost messages.
         self.route(hint());
         for _ in 0..2 {
             CHANNELS.into_iter().for_each(|channel| self.append(channel));
@@ -280,7 +280,7 @@ impl World {
     }
 
     fn check_sends(&self) {
-        // What is open stays until the application discards it.
+        // Sends with an unknown outcome stay until the application discards them.
         for send in self.test.core.unsettled() {
             assert!(self.application.open.contains(&send.local_id.as_u64()), "{send:?}");
         }
@@ -296,19 +296,19 @@ impl World {
                 continue;
             }
             assert!(!ended.contains(local_id), "{text} did not arrive, and was called published");
-            // What was made before the restore may be gone with it; what came after it arrives, or was in doubt.
+            // A message from before the restore may be lost with it. A later one arrives, or was in doubt.
             let in_doubt =
                 self.loaded.contains(text) || self.backend.tries.get(text).is_some_and(|tries| *tries > 1);
             assert!(*text < self.since || (open.contains(local_id) && in_doubt), "{text} is gone");
         }
-        // What was taken by a process that died right after may have had its effect too, and the event of an end may
-        // be lost with a process: then the send is not queued any more.
+        // A send may have had its effect although its process died right after it took it. The event of an outcome
+        // may also be lost with a process: then the send is no longer queued.
         assert!(self.backend.was_restored || all.len() >= sent.len().max(ended.len()));
         assert!(all.len() <= self.texts as usize);
     }
 }
 
-/// A device remembers a few more ids of a log.
+/// The number of entries since a rollback after which a device may not notice it. It remembers a few more ids.
 const REMEMBERED: u32 = 200;
 
 pub(super) fn hint() -> pb::frame::Body {

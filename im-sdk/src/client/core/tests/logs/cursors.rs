@@ -1,4 +1,4 @@
-//! Places: what `Hello` says of them, what is acknowledged and saved.
+//! Cursors: those in `Hello`, and those that are acknowledged and saved.
 
 use super::*;
 
@@ -38,7 +38,7 @@ fn acknowledgements_go_forward_only_except_over_a_reset() {
     test.receive(entry("", 12));
     test.acknowledge("", 12);
     test.acknowledge("", 11);
-    // Nothing of this has come.
+    // These entries have not arrived.
     test.acknowledge("", 13);
     test.acknowledge("elsewhere", 1);
     assert_eq!(saved(&mut test), [(12, id(12, 1))]);
@@ -101,7 +101,7 @@ fn acknowledgements_are_repeated_with_a_sync() {
     test.acknowledge("", 11);
     test.pass(ACK_INTERVAL);
     assert_eq!(test.sent_ack(), [(String::new(), 11)]);
-    // What makes a device sync may have swallowed it.
+    // The cause of a sync may have lost the acknowledgement.
     test.receive(pb::frame::Body::SyncHint(pb::SyncHint { within_ms: 0, rolled_back: false }));
     test.pass(Duration::ZERO);
     test.sent_sync();
@@ -140,7 +140,7 @@ fn cursors_that_hello_has_no_room_for_are_told_afterwards() {
     let mut told: Vec<String> = hello.cursors.into_iter().map(|cursor| cursor.channel).collect();
     assert!((50..200).contains(&told.len()) && told[0].is_empty(), "{}", told.len());
     test.drain();
-    // The server thinks that the last one is new.
+    // The server takes the last log for a new one.
     test.receive(reset(cursor(&channel(199), 9, 9), pb::ResetReason::New));
     assert_eq!(test.shown(), Vec::<String>::new());
     test.receive(sync_done(&[]));
@@ -153,7 +153,7 @@ fn cursors_that_hello_has_no_room_for_are_told_afterwards() {
 }
 
 impl Harness {
-    /// A sync with nothing but new ones, as far as they fill it.
+    /// Takes the next sync, and adds the logs that it names for the first time.
     fn time_to_sync_frame(&mut self, told: &mut Vec<String>) {
         let sync = loop {
             match self.try_sent() {
@@ -166,7 +166,7 @@ impl Harness {
         assert!(frame::encode(pb::frame::Body::Sync(sync.clone())).len() <= 1000);
         let new: Vec<String> = sync.cursors.into_iter().map(|cursor| cursor.channel).collect();
         told.extend(new.into_iter().filter(|channel| !told.contains(channel)).collect::<Vec<_>>());
-        // Something comes, so the next one follows at once.
+        // An entry arrives, so the next sync follows at once.
         let next = self.core.logs.position(&Log::Inbox) + 1;
         self.receive(entry("", next));
         self.receive(sync_done(&[]));

@@ -1,4 +1,4 @@
-//! Logs that were trimmed, rolled back or lost: which entries differ, what is dropped, and where it goes on.
+//! Logs that were trimmed, rolled back or lost: entries that differ, entries that are dropped, and the position to continue from.
 
 use super::*;
 
@@ -46,7 +46,7 @@ fn a_reset_comes_before_what_was_held_behind_it() {
     test.receive(entry(TEAM, 29));
     test.receive(reset(at(TEAM, 30), pb::ResetReason::Trimmed));
     assert_eq!(test.shown(), ["reset team 30 trimmed", "team 31"]);
-    // To where it is already.
+    // A reset to the present position.
     test.receive(reset(at(TEAM, 31), pb::ResetReason::Trimmed));
     assert_eq!(test.shown(), Vec::<String>::new());
     test.receive(reset(cursor(TEAM, 40, 1), pb::ResetReason::try_from(0).unwrap()));
@@ -74,7 +74,7 @@ fn after_a_rollback_what_was_built_on_a_lost_entry_is_found() {
     for seq in [11, 12] {
         test.receive(entry("", seq));
     }
-    // The log falls back to 11, and what replaces 12 is lost on the way.
+    // The log is rolled back to 11, and the entry that replaces 12 is lost on the way.
     test.receive(entry_of("", 13, 2));
     assert_eq!(test.shown(), ["inbox 11", "inbox 12", "inbox 13"]);
     test.receive(rolled_back());
@@ -125,7 +125,7 @@ fn comparing_resets_nothing_that_is_only_trimmed() {
 }
 
 impl Harness {
-    /// Whether a sync that follows asks for the inbox from there.
+    /// Returns `true` if the next sync asks for the inbox from `seq`.
     fn time_to_sync_from(&mut self, seq: u64) -> bool {
         for _ in 0..300 {
             self.receive(pb::frame::Body::Pong(pb::Pong { echo: 0 }));
@@ -143,7 +143,7 @@ impl Harness {
 #[test]
 fn what_is_held_beyond_the_end_is_of_a_branch_that_was_lost() {
     let mut test = Harness::following();
-    // 11 and 12 are lost on the way, and then the log falls back to 10.
+    // 11 and 12 are lost on the way, and then the log is rolled back to 10.
     test.receive(entry("", 13));
     test.pass(HOLD);
     assert_eq!(test.sent_sync(), all_at(10, 20));
@@ -155,7 +155,7 @@ fn what_is_held_beyond_the_end_is_of_a_branch_that_was_lost() {
     assert_eq!(test.core.logs.position(&Log::Inbox), 13);
     test.receive(entry_of("", 13, 2));
     assert_eq!(test.core.logs.repeated(), 1);
-    // What was dropped may have been of the new branch, so one more sync follows, and no third.
+    // The dropped entries may have been of the new branch, so one more sync follows, and no third one.
     assert!(test.time_to_sync(2 * SECOND).is_some());
     test.receive(sync_done(&[cursor("", 13, id(13, 2)), at(TEAM, 20)]));
     assert_eq!(test.time_to_sync(60 * SECOND), None);
@@ -170,10 +170,10 @@ fn a_log_without_its_reset_is_asked_for_from_its_start() {
     test.receive(reset(at("new", 499), pb::ResetReason::New));
     test.receive(sync_done(&[at("new", 500)]));
     assert_eq!(test.shown(), ["reset new 499 new", "new 500"]);
-    // The first entry of a log has nothing before it.
+    // The first entry of a log needs no earlier ones.
     test.receive(entry("young", 1));
     assert_eq!(test.shown(), ["young 1"]);
-    // Not even an entry came, only the end.
+    // No entry arrived, only the end of the log.
     test.receive(sync_done(&[at("lost", 3)]));
     test.pass(SECOND);
     assert_eq!(test.sent_sync()[0], ("lost".to_owned(), 0));

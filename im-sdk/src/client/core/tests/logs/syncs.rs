@@ -1,4 +1,4 @@
-//! Entries in any order, gaps and hints: what the application sees, and when a sync is asked for.
+//! Entries in any order, gaps and hints: the events for the application, and the times of syncs.
 
 use super::*;
 
@@ -32,7 +32,7 @@ fn a_sync_is_over_with_the_last_of_its_ends() {
     test.events();
     test.receive(pb::frame::Body::SyncDone(pb::SyncDone { ends: vec![], more: true }));
     assert_eq!(test.events(), []);
-    // One that is under way is waited for.
+    // The next sync waits for the end of the one under way.
     test.receive(pb::frame::Body::SyncHint(pb::SyncHint { within_ms: 1, rolled_back: false }));
     assert!(test.time_to_sync(SECOND).is_none());
     test.receive(sync_done(&[]));
@@ -78,7 +78,7 @@ fn a_gap_that_stays_leads_to_a_sync() {
     test.pass(HOLD - MS);
     assert_eq!(test.try_sent(), None);
     test.pass(MS);
-    // The log with the gap first.
+    // The log with the gap comes first.
     assert_eq!(test.sent_sync(), [(TEAM.to_owned(), 20), (String::new(), 10)]);
     test.receive(entry(TEAM, 21));
     test.receive(entry(TEAM, 22));
@@ -95,7 +95,7 @@ fn one_sync_at_a_time_and_a_lost_one_is_repeated() {
     assert_eq!(test.sent_sync(), all_at(10, 20));
     test.receive(entry(TEAM, 23));
     let again = test.time_to_sync(60 * SECOND).unwrap();
-    // 10 s of silence, which the entry has prolonged by nothing, and at most a second more.
+    // 10 s of silence, which the entry does not prolong, and at most a second more.
     assert!((10 * SECOND..12 * SECOND).contains(&again), "{again:?}");
     let once_more = test.time_to_sync(60 * SECOND).unwrap();
     assert!((11 * SECOND..13 * SECOND).contains(&once_more), "{once_more:?}");
@@ -121,7 +121,7 @@ fn an_end_beyond_the_position_leads_to_another_sync_at_once() {
     test.receive(entry("", 13));
     test.pass(HOLD);
     test.sent_sync();
-    // A page, not all.
+    // A page, not all entries.
     test.receive(entry("", 11));
     test.receive(sync_done(&[at("", 13), at(TEAM, 20)]));
     test.pass(Duration::ZERO);
@@ -137,20 +137,20 @@ fn a_server_cannot_make_the_device_sync_in_a_loop() {
     while test.now < end {
         if test.time_to_sync(10 * SECOND).is_some() {
             syncs += 1;
-            // Resets bring nothing, however many.
+            // Resets never count as progress.
             test.receive(reset(cursor("", 5 + syncs, 1), pb::ResetReason::Forked));
             test.receive(sync_done(&[at("", 99)]));
             test.receive(pb::frame::Body::SyncHint(pb::SyncHint { within_ms: 0, rolled_back: false }));
         }
     }
-    // 1, 2, 4, ... 60 s apart, each between half and all of that.
+    // The intervals are 1, 2, 4, ... 60 s, each shortened by up to a half.
     assert!((10..=30).contains(&syncs), "{syncs}");
 }
 
 #[test]
 fn hints_that_concern_others_do_not_hold_up_a_gap() {
     let mut test = Harness::following();
-    // Again and again something is lost on the bus that was for others.
+    // The bus loses messages for other devices, again and again.
     for _ in 0..20 {
         test.receive(pb::frame::Body::SyncHint(pb::SyncHint { within_ms: 0, rolled_back: false }));
         if test.time_to_sync(10 * SECOND).is_some() {
@@ -160,7 +160,7 @@ fn hints_that_concern_others_do_not_hold_up_a_gap() {
     test.receive(entry("", 12));
     let gap = test.time_to_sync(60 * SECOND).unwrap();
     assert!(gap <= HOLD + 10 * MS, "{gap:?}");
-    // Its answer is lost.
+    // The answer to that sync is lost.
     let again = test.time_to_sync(60 * SECOND).unwrap();
     assert!((10 * SECOND..12 * SECOND).contains(&again), "{again:?}");
 }

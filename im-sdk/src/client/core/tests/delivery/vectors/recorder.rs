@@ -1,4 +1,4 @@
-//! A core that notes what goes in and what comes out.
+//! A core that records its inputs and outputs.
 
 use prost::Message as _;
 use serde_json::{Map, Value, json};
@@ -6,17 +6,17 @@ use serde_json::{Map, Value, json};
 use super::*;
 use crate::{ConversationChange, client::RequestError, id::MessageId};
 
-/// Something that a client's driver tells the core.
+/// An input from the driver of a client.
 pub(super) enum Input {
     Connect,
-    /// The attempt that the core has asked for came to a connection.
+    /// The attempt that the core requested led to a connection.
     Opened,
-    /// It came to nothing.
+    /// The attempt failed.
     Unreachable,
     Frame(pb::frame::Body),
-    /// The connection ended, without a code where it was lost.
+    /// The connection ended; `None` if it was lost without a close code.
     Ended(Option<u16>),
-    /// Time passes, with all timers on the way.
+    /// Time passes, in milliseconds, and all timers on the way fire.
     Pass(u64),
     Send(Recipient, Content),
     Discard(u64),
@@ -24,21 +24,21 @@ pub(super) enum Input {
     Mark(Recipient, ConversationChange),
     Ask(u32, pb::request::Question),
     Signal(Recipient, crate::Signal),
-    /// The store fails from here on, or works again.
+    /// The store works from now on, or fails.
     Store(bool),
-    /// The process dies, and a new one begins with what was saved.
+    /// The process dies, and a new one continues from its store.
     Crash,
     Close(u64),
 }
 
-/// What the world around the core needs of its outputs.
+/// The outputs of the core that the world around it needs.
 #[derive(Default)]
 pub(super) struct Outputs {
     pub(super) frames: Vec<pb::frame::Body>,
     pub(super) events: Vec<Event>,
     /// The local ids of the sends that were taken.
     pub(super) taken: Vec<u64>,
-    /// Whether the core has asked for a connection.
+    /// Set if the core has requested a connection.
     pub(super) connects: bool,
     notes: Map<String, Value>,
 }
@@ -57,7 +57,7 @@ pub(super) struct Recorder {
     pub(super) now: Instant,
     begun: Instant,
     broken_store: bool,
-    /// The local ids of the sends that travelled, by number.
+    /// The local ids of the published sends, by number.
     numbers: BTreeMap<u64, u64>,
     saved: Value,
     pub(super) steps: Vec<String>,
@@ -74,7 +74,7 @@ impl Recorder {
         Self { core, store, now, begun: now, broken_store, numbers, saved, steps }
     }
 
-    /// Does one step.
+    /// Takes an input, and records it with its outputs.
     pub(super) fn step(&mut self, input: Input) -> Outputs {
         let mut outputs = Outputs::default();
         let described = self.describe(&input);
@@ -85,7 +85,7 @@ impl Recorder {
         outputs
     }
 
-    /// The randomness of the present step.
+    /// Returns the random numbers of the present step.
     fn rng(&self) -> StdRng {
         StdRng::seed_from_u64(self.steps.len() as u64)
     }
@@ -158,7 +158,7 @@ impl Recorder {
             self.now = self.now.max(at);
             self.core.handle_timeout(self.now);
             self.drain(outputs);
-            // What is to be done about the connection is for the world to say.
+            // The world decides what follows for the connection.
             if outputs.connects {
                 return;
             }
@@ -166,7 +166,7 @@ impl Recorder {
         self.now = end;
     }
 
-    /// Does what a driver does, until there is nothing left to do.
+    /// Acts as a driver until no output is left.
     fn drain(&mut self, outputs: &mut Outputs) {
         loop {
             let mut is_done = true;
@@ -281,7 +281,7 @@ impl Recorder {
         self.core.outbox.sent_with(origin).map_or(0, LocalId::as_u64)
     }
 
-    /// A frame as it travels, but for what differs by its nature.
+    /// Encodes a frame as hex, without the values that differ between languages by their nature.
     fn hex(&self, body: pb::frame::Body) -> String {
         let local_id = |origin| self.local_id(origin);
         let body = match body {

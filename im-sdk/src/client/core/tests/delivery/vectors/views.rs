@@ -15,7 +15,7 @@ use crate::{
 const EMOJIS: [&str; 3] = ["👍", "👍\u{fe0f}", "🎉"];
 const USERS: [&str; 4] = ["alice", "bob", "carol", ""];
 
-/// What alice's device receives, and what it shows.
+/// The device of alice: it receives entries, and shows them in its models.
 pub(super) struct Views {
     rng: StdRng,
     /// Parses pages.
@@ -23,7 +23,7 @@ pub(super) struct Views {
     timeline: Timeline,
     list: ConversationList,
     shown: Value,
-    /// The end of the inbox, and that of the channel.
+    /// The ends of the inbox and of the channel.
     ends: [u64; 2],
     /// The messages so far, with their channel.
     messages: Vec<(u64, String)>,
@@ -68,7 +68,7 @@ impl Views {
         USERS[self.rng.random_range(0..USERS.len())].to_owned()
     }
 
-    /// Takes an entry of a log. A device is given every entry once and in order; a page of history may repeat one.
+    /// Takes the next entry of a log. A device gets every entry once and in order; a page of history may repeat one.
     fn push(&mut self) {
         let in_channel = self.chance(40);
         let log = usize::from(in_channel);
@@ -195,7 +195,7 @@ impl Views {
         self.record(step);
     }
 
-    /// Loads a page: what it says need not be true.
+    /// Loads a page, whose contents need not agree with the logs.
     fn load(&mut self) {
         let mut conversations = Vec::new();
         for channel in [false, true] {

@@ -1,4 +1,4 @@
-//! The world around the recorded core: a back end, a network that loses, repeats and shuffles, an application.
+//! The world around the recorded core: a back end, a network that loses, repeats and reorders frames, and an application.
 
 use super::{
     recorder::{Input, Outputs},
@@ -9,9 +9,9 @@ use crate::{ConversationChange, ReadMark, Signal};
 pub(super) struct World {
     core: Recorder,
     backend: Backend,
-    /// On their way to the device.
+    /// Frames on their way to the device.
     wire: VecDeque<pb::frame::Body>,
-    /// What the application has got and not acknowledged.
+    /// The positions that the application has received and not acknowledged.
     seen: Vec<Position>,
     rng: StdRng,
     is_open: bool,
@@ -48,7 +48,7 @@ impl World {
         for _ in 0..steps {
             self.step();
         }
-        // Nothing goes wrong any more, and the client is closed.
+        // No more faults: the store works, and the client is closed.
         self.store_works = true;
         self.input(Input::Store(true));
         for _ in 0..20 {
@@ -130,7 +130,7 @@ impl World {
                 self.input(Input::Store(self.store_works));
             }
             93 => {
-                // One of the last ones, or an unknown one.
+                // The id of one of the last sends, or an unknown id.
                 let place = self.rng.random_range(0..4_usize);
                 let local_id = self.sent.iter().rev().nth(place).copied().unwrap_or(u64::from(u32::MAX));
                 self.input(Input::Discard(local_id));
@@ -163,7 +163,7 @@ impl World {
         self.wire.insert(at, body);
     }
 
-    /// Tells the core something, and answers what it sends.
+    /// Passes an input to the core, and answers the frames that it sends.
     fn input(&mut self, input: Input) {
         let outputs = self.core.step(input);
         self.sent.extend(&outputs.taken);
@@ -191,7 +191,7 @@ impl World {
         for body in outputs.frames {
             match body {
                 pb::frame::Body::Hello(hello) => {
-                    // On the connection itself nothing is lost.
+                    // The connection itself loses nothing.
                     self.wire.push_back(welcome());
                     self.sync(&hello.cursors);
                 }
@@ -242,7 +242,7 @@ impl World {
         self.route(refused(publish.number, kind, retry_after_ms));
     }
 
-    /// Live, the message comes to the user's own devices too, with its origin.
+    /// Pushes the message to the user's own devices, too, with its origin.
     fn echo(&mut self, publish: &pb::Publish, id: u64) {
         let pb::frame::Body::Push(push) = push(id, "alice") else { return };
         let message = push.message.map(|message| pb::Message { origin: publish.origin, ..message });
@@ -317,7 +317,7 @@ impl World {
     fn deliver(&mut self, count: usize, may_fail: bool) {
         for _ in 0..count.min(200) {
             let Some(body) = self.wire.pop_front() else { break };
-            // A server sends nothing before its welcome, and nothing to a device that is not there.
+            // A server sends nothing before its welcome, and nothing to a disconnected device.
             let is_welcome = matches!(body, pb::frame::Body::Welcome(_));
             if self.is_open || is_welcome {
                 self.input(Input::Frame(body));
@@ -335,7 +335,8 @@ impl World {
         }
     }
 
-    /// Clients whose store appends by itself do not tell the core of a send that it did not take.
+    /// Sends a message, unless the store fails: some clients save a send before they pass it to the core, and never pass one that was
+    /// not saved.
     fn send(&mut self) {
         if !self.store_works {
             return;
