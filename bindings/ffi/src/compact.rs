@@ -1,4 +1,5 @@
-//! Events in a form that Python reads fast: it takes a record apart field by field, in Python code, and JSON in C.
+//! Events in a form that Python reads fast: it takes records apart field by field in Python code, but parses JSON
+//! in C.
 
 use im_sdk::{client as sdk, content::Body};
 
@@ -7,11 +8,11 @@ use crate::{Client, Event};
 /// A batch of events, of which most are messages of plain text.
 #[derive(Clone, Debug, PartialEq, uniffi::Record)]
 pub struct CompactEvents {
-    /// The number.
+    /// The number of events.
     pub count: u32,
-    /// A JSON array with an entry for each event: an array for a message of plain text, `null` for the next one of `others`. The fields
-    /// are the id, the sender, the user and the channel that it is for, the text, whether it is silent, the local id, whether it came
-    /// over QUIC, and the channel and the seq of its position and the id there.
+    /// A JSON array with an entry for each event: an array for a message of plain text, and `null` for the next one of `others`.
+    /// The array holds the message's id, sender, recipient user, channel, text, whether it is silent, local id, whether it came
+    /// over QUIC, and the channel, seq and id of its position.
     pub texts: String,
     /// The other events.
     pub others: Vec<Event>,
@@ -48,7 +49,7 @@ impl CompactEvents {
     }
 }
 
-/// The event, if it is a message of plain text and nothing else.
+/// Returns the array of an event, if it is a message of plain text and nothing else.
 fn as_text(event: &sdk::Event) -> Option<String> {
     let sdk::Event::Message(message) = event else { return None };
     let content = &message.content;

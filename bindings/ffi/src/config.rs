@@ -21,12 +21,12 @@ pub struct ClientConfig {
     pub terminal: Terminal,
     /// The device's name, the same over restarts: 1-64 printable ASCII characters without space, `{`, `}` and `/`.
     pub device_id: String,
-    /// The certificates to trust. The public certificate authorities unless set.
+    /// The certificates to trust. Default: those of the public certificate authorities.
     #[uniffi(default = None)]
     pub trust: Option<Trust>,
-    /// The file in which the device keeps its place in each log, what it has not sent yet, and its numbers. Without
-    /// one it forgets all that when the process ends. One file belongs to one user. Opening the client blocks until the
-    /// file is open: up to a second where another client has it.
+    /// The file in which the device keeps its position in each log, its unsent messages, and its numbers. Without one
+    /// it forgets them when the process ends. A file belongs to one user. Opening the client blocks until the file is
+    /// open: up to a second if another client has it.
     #[uniffi(default = None)]
     pub store_path: Option<String>,
     /// The time limit of `send_and_wait` without a limit of its own, including the wait for a connection. Default 30 s.
@@ -35,21 +35,21 @@ pub struct ClientConfig {
     /// The time limit of requests, such as a history, including the wait for a connection. Default 15 s.
     #[uniffi(default = None)]
     pub request_timeout_ms: Option<u64>,
-    /// About how often the device checks that it has missed nothing, beside the checks that have a reason. 5 min unless
-    /// set.
+    /// The approximate interval at which the device checks that it has missed nothing, in addition to checks that have
+    /// a reason. Default 5 min.
     #[uniffi(default = None)]
     pub cursor_check_ms: Option<u64>,
     /// The time limit for establishing the transport to one endpoint. Default 10 s.
     #[uniffi(default = None)]
     pub connect_timeout_ms: Option<u64>,
-    /// Name and version of the software, for the operator's eyes.
+    /// Name and version of the software, for operators.
     #[uniffi(default = None)]
     pub client_name: Option<String>,
-    /// The user has just logged in on this device: it takes the place of other devices, as the login policy says. A device with a store
-    /// that knows a user goes on with its login otherwise.
+    /// The user has just logged in on this device: it takes the place of other devices, as the login policy defines. Otherwise a
+    /// device whose store knows a user continues its login.
     #[uniffi(default = false)]
     pub new_login: bool,
-    /// Tells new endpoints when none of the known ones could be reached.
+    /// Provides new endpoints when none of the known ones could be reached.
     #[uniffi(default = None)]
     pub endpoint_provider: Option<Arc<dyn EndpointProvider>>,
 }
@@ -86,7 +86,7 @@ fn set<T>(field: &mut T, given: Option<T>) {
     }
 }
 
-/// A kind of device. The login policy tells devices apart by it.
+/// A kind of device, by which the login policy distinguishes devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum Terminal {
     /// A browser.
@@ -99,7 +99,7 @@ pub enum Terminal {
     Desktop,
     /// A mini program inside another application.
     MiniProgram,
-    /// Anything else.
+    /// Any other device.
     Other,
 }
 

@@ -12,43 +12,44 @@ use crate::InvalidContent;
 pub struct Content {
     /// The kind of content, with its fields.
     pub body: Body,
-    /// Users whom it calls by name.
+    /// The mentioned users.
     #[uniffi(default = [])]
     pub mentions: Vec<String>,
-    /// It calls everybody in the conversation.
+    /// Set if it mentions everybody in the conversation.
     #[uniffi(default = false)]
     pub mentions_everybody: bool,
-    /// The message that it answers.
+    /// The quoted message.
     #[uniffi(default = None)]
     pub quote: Option<Quote>,
-    /// The message that the thread hangs on which this one belongs to.
+    /// The first message of the thread that this message belongs to.
     #[uniffi(default = None)]
     pub thread: Option<u64>,
-    /// It does not count as unread.
+    /// Set if the message does not count as unread.
     #[uniffi(default = false)]
     pub silent: bool,
-    /// An edit or a recall was carried out where the message is kept: this is what it says since then.
+    /// Set if an edit or a recall was applied where the message is stored. The content is then the result.
     #[uniffi(default = None)]
     pub amended: Option<Amended>,
-    /// Fields of a newer version that this one does not know. Keep them with the rest.
+    /// Fields of a newer version, encoded as received. Keep them with the rest.
     #[uniffi(default = None)]
     pub unknown: Option<Vec<u8>>,
 }
 
-/// That an edit or a recall was carried out where the message is kept. A timeline needs this or the change itself.
+/// The note that an edit or a recall was applied where the message is stored. A timeline needs this or the change
+/// itself.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct Amended {
     /// The change.
     pub change: u64,
-    /// It was a recall, and the content is empty. Else the content is that of the edit.
+    /// Set for a recall, with an empty content. Otherwise the content is that of the edit.
     pub recalled: bool,
     /// The user that recalled it. None: the back end itself.
     pub by_user: Option<String>,
-    /// The change's own order.
+    /// The order of the change.
     pub order: u64,
 }
 
-/// The kinds.
+/// The kinds of content.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum Body {
     /// Plain text.
@@ -61,17 +62,17 @@ pub enum Body {
         /// The picture.
         image: Image,
     },
-    /// Any file.
+    /// A file.
     File {
         /// The file.
         file: File,
     },
-    /// Recorded speech.
+    /// A voice message.
     Voice {
         /// The recording.
         voice: Voice,
     },
-    /// A moving picture.
+    /// A video.
     Video {
         /// The video.
         video: Video,
@@ -81,12 +82,12 @@ pub enum Body {
         /// The position.
         location: Location,
     },
-    /// Something with a title.
+    /// A card for something with a title.
     Card {
         /// The card.
         card: Card,
     },
-    /// Messages from elsewhere.
+    /// Forwarded messages.
     Forwarded {
         /// Their title.
         title: String,
@@ -95,22 +96,22 @@ pub enum Body {
     },
     /// A notice of the system.
     Notice {
-        /// The application's name for it.
+        /// The application's name for the notice.
         kind: String,
-        /// For devices that do not know the kind.
+        /// The text for devices that do not know the kind.
         text: String,
-        /// Parameters, of which a device makes a sentence.
+        /// The parameters from which a device makes a sentence in its user's language.
         parameters: HashMap<String, String>,
     },
-    /// Changes another message.
+    /// A change of another message.
     Change {
         /// The message that is changed.
         message_id: u64,
         /// The change.
         kind: ChangeKind,
-        /// The channel that the message is in, where the change is in another log.
+        /// The channel of the message, if the change is in another log.
         channel: Option<String>,
-        /// Ranks the changes of one message; 0 on the way to the back end.
+        /// The rank among the changes of one message; 0 on the way to the back end.
         order: u64,
     },
     /// A kind that the application defines.
@@ -127,46 +128,46 @@ pub enum Body {
 /// A change of a message.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum ChangeKind {
-    /// A recall: the message is not shown to anybody any more.
+    /// Recalls the message: its content is not shown to anybody any more.
     Recall,
-    /// It says this from now on.
+    /// Replaces the content of the message.
     Edit {
         /// The new content.
         content: Box<Content>,
     },
-    /// The user that says so does not want to see it any more.
+    /// Removes the message for the user who sends the change.
     DeleteForMe,
-    /// A user's reaction to it.
+    /// A reaction of a user.
     Reaction {
         /// An emoji, or the application's name for one.
         emoji: String,
-        /// It is taken back.
+        /// Set if the reaction is removed.
         removed: bool,
     },
-    /// It is kept in view, for everybody in the conversation.
+    /// Pins the message, for everybody in the conversation.
     Pin {
-        /// It is let go again.
+        /// Set if the pin is removed.
         removed: bool,
     },
-    /// A kind that this version does not know: without effect.
+    /// A kind that this version does not know. It has no effect.
     Unknown,
 }
 
-/// The place and the type of the bytes of a picture, a recording or a file.
+/// A reference to the bytes of a picture, a recording or a file.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct Media {
-    /// Their URL.
+    /// The URL of the bytes.
     pub url: String,
-    /// Such as `image/jpeg`; empty: not told.
+    /// The MIME type, such as `image/jpeg`; empty if unknown.
     #[uniffi(default = "")]
     pub mime_type: String,
-    /// The number; 0 if unknown.
+    /// The size in bytes; 0 if unknown.
     #[uniffi(default = 0)]
     pub bytes: u64,
-    /// 32 bytes, to check what was fetched.
+    /// The digest of 32 bytes, to check the downloaded bytes.
     #[uniffi(default = None)]
     pub sha256: Option<Vec<u8>>,
-    /// The file's name, as it is to be shown.
+    /// The name of the file, for display.
     #[uniffi(default = "")]
     pub name: String,
 }
@@ -176,13 +177,13 @@ pub struct Media {
 pub struct Image {
     /// The picture itself.
     pub media: Media,
-    /// Pixels; 0: not told.
+    /// The width in pixels; 0 if unknown.
     #[uniffi(default = 0)]
     pub width: u32,
-    /// Pixels; 0: not told.
+    /// The height in pixels; 0 if unknown.
     #[uniffi(default = 0)]
     pub height: u32,
-    /// A smaller one.
+    /// A smaller version of the picture.
     #[uniffi(default = None)]
     pub thumbnail: Option<Media>,
     /// Its caption.
@@ -190,7 +191,7 @@ pub struct Image {
     pub caption: String,
 }
 
-/// Any file.
+/// A file.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct File {
     /// The file itself.
@@ -200,32 +201,32 @@ pub struct File {
     pub caption: String,
 }
 
-/// Recorded speech.
+/// A voice message.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct Voice {
     /// The recording itself.
     pub media: Media,
-    /// The duration.
+    /// The duration in milliseconds.
     pub duration_ms: u32,
-    /// Loudness, one byte for each of as many equal parts.
+    /// The loudness over the whole duration, one byte for each of that many equal parts.
     #[uniffi(default = None)]
     pub waveform: Option<Vec<u8>>,
 }
 
-/// A moving picture.
+/// A video.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct Video {
     /// The video itself.
     pub media: Media,
-    /// The duration.
+    /// The duration in milliseconds.
     pub duration_ms: u32,
-    /// Pixels; 0: not told.
+    /// The width in pixels; 0 if unknown.
     #[uniffi(default = 0)]
     pub width: u32,
-    /// Pixels; 0: not told.
+    /// The height in pixels; 0 if unknown.
     #[uniffi(default = 0)]
     pub height: u32,
-    /// A still picture of it.
+    /// A still picture of the video.
     #[uniffi(default = None)]
     pub thumbnail: Option<Media>,
     /// Its caption.
@@ -240,55 +241,56 @@ pub struct Location {
     pub latitude_e7: i32,
     /// Degrees east of Greenwich, times ten million.
     pub longitude_e7: i32,
-    /// Its name.
+    /// The name of the place.
     #[uniffi(default = "")]
     pub name: String,
-    /// Its address.
+    /// The address of the place.
     #[uniffi(default = "")]
     pub address: String,
 }
 
-/// Something with a title.
+/// A card for something with a title.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct Card {
-    /// The kind of thing that it stands for: `user`, `channel`, `link`, or the application's own word.
+    /// The kind of the subject: `user`, `channel`, `link`, or the application's own word.
     pub kind: String,
-    /// The id of that thing.
+    /// The id of the subject.
     pub id: String,
-    /// Its title.
+    /// The title.
     pub title: String,
-    /// Its text.
+    /// Further text.
     #[uniffi(default = "")]
     pub text: String,
-    /// Its link.
+    /// The target of the card.
     #[uniffi(default = "")]
     pub url: String,
-    /// Its picture.
+    /// The picture of the card.
     #[uniffi(default = None)]
     pub image: Option<Media>,
 }
 
-/// A message that is passed on.
+/// A forwarded message.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct ForwardedEntry {
-    /// The sender. None: not told, or the back end.
+    /// The sender. None: unknown, or the back end.
     pub from_user: Option<String>,
     /// The name of the sender.
     pub name: String,
-    /// When, in milliseconds since the Unix epoch; 0: not told.
+    /// The time of sending, in milliseconds since the Unix epoch; 0 if unknown.
     pub sent_at_ms: u64,
     /// Its content.
     pub content: Content,
-    /// The back end has found the message and says who sent it, when, and what it says. Else that is what the user says who passes
-    /// it on.
+    /// Set if the back end has found the message and filled in its sender, time and content. Otherwise they are claims of the
+    /// user who forwards it.
     #[uniffi(default = false)]
     pub verified: bool,
-    /// The place of the message, in a log of the user that passes it on: `forward_message` tells it. None: the back end does not look for it.
+    /// The position of the message in a log of the user who forwards it, as `forward_message` returns it. None: the back end does
+    /// not look it up.
     #[uniffi(default = None)]
     pub source: Option<ForwardSource>,
 }
 
-/// The place of a message that is passed on, in a log of the user that passes it on.
+/// The position of a forwarded message, in a log of the user who forwards it.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct ForwardSource {
     /// The message.
@@ -299,48 +301,49 @@ pub struct ForwardSource {
     pub channel: Option<String>,
 }
 
-/// The message that another one answers.
+/// A quote of another message.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct Quote {
-    /// The message.
+    /// The quoted message.
     pub message_id: u64,
     /// The sender. None: the back end.
     pub from_user: Option<String>,
-    /// Its kind: `text`, `image` and so on.
+    /// The kind of the message: `text`, `image` and so on.
     pub kind: String,
-    /// The beginning of what it says.
+    /// The beginning of its text.
     pub excerpt: String,
-    /// The back end has found the message in this conversation. Else all of this is what the sender of the quote says.
+    /// Set if the back end has found the message in this conversation. Otherwise all fields are claims of the sender
+    /// of the quote.
     #[uniffi(default = false)]
     pub verified: bool,
-    /// The message was recalled: there is no excerpt.
+    /// Set if the message was recalled. There is no excerpt then.
     #[uniffi(default = false)]
     pub recalled: bool,
-    /// For who quotes: the message's place in this user's log of the conversation, as `quote_message` says it. 0: the back end does
-    /// not look for it.
+    /// The position of the message in the quoting user's log of the conversation, as `quote_message` returns it. 0: the back end
+    /// does not look it up.
     #[uniffi(default = 0)]
     pub seq: u64,
 }
 
-/// Plain text.
+/// Creates a plain text.
 #[uniffi::export]
 pub fn text_content(text: String) -> Content {
     im_sdk::content::Content::text(text).into()
 }
 
-/// A content as it travels, to be stored: also what this version does not know is in there.
+/// Encodes a content for storage, including fields that this version does not know.
 ///
 /// # Errors
-/// [`InvalidContent`]: it names somebody by an id that is none.
+/// [`InvalidContent`]: an id in the content is not valid.
 #[uniffi::export]
 pub fn encode_content(content: Content) -> Result<Vec<u8>, InvalidContent> {
     Ok(content.parse()?.encode())
 }
 
-/// Decodes a content that [`encode_content`] has encoded, of this version or another one.
+/// Decodes a content from [`encode_content`], of this version or another one.
 ///
 /// # Errors
-/// [`InvalidContent`]: these bytes are something else.
+/// [`InvalidContent`]: the bytes are not a content.
 #[uniffi::export]
 pub fn decode_content(bytes: Vec<u8>) -> Result<Content, InvalidContent> {
     Ok(im_sdk::content::Content::decode(&bytes)?.into())

@@ -1,10 +1,10 @@
-//! Conversations: what was read and set in them, and the list.
+//! Conversations: read marks, settings, and the list.
 
 mod convert;
 
 use crate::ReceivedMessage;
 
-/// The receiver of a message, which also names the conversation.
+/// The recipient of a message, which also names the conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, uniffi::Enum)]
 pub enum Recipient {
     /// A user.
@@ -19,12 +19,12 @@ pub enum Recipient {
     },
 }
 
-/// How far a user has read.
+/// The read mark of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct ReadMark {
-    /// The last entry that was read; 0: none.
+    /// The last entry that was read; 0 for none.
     pub seq: u64,
-    /// The message there, if it is known.
+    /// The message at that position, if known.
     #[uniffi(default = None)]
     pub id: Option<u64>,
 }
@@ -34,63 +34,63 @@ pub struct ReadMark {
 pub struct ConversationState {
     /// The conversation.
     pub conversation: Recipient,
-    /// The number of the user's change by which it became so. 0: nothing was set.
+    /// The version of the user's last change to this state; 0 if there was none.
     pub version: u64,
-    /// How far the user has read. It never goes back.
+    /// The user's read mark. It never goes back.
     pub read: ReadMark,
     /// In a conversation with a user: the last message that this user has read of it.
     pub peer_read: Option<u64>,
-    /// Stands before all that are not.
+    /// Set if the conversation is listed before those that are not pinned.
     pub pinned: bool,
-    /// Does not count in the sum of unread messages, and should not notify.
+    /// Set if it does not count in the sum of unread messages. It should not notify.
     pub muted: bool,
     /// The draft: a text that the user has begun to type.
     pub draft: String,
-    /// Not in the list as long as nothing is behind this entry.
+    /// The entry up to which the conversation is hidden: it is not listed until there is a later one.
     pub hidden: u64,
-    /// Entries up to this one are not shown to the user any more.
+    /// The entry up to which entries are deleted for the user.
     pub deleted: u64,
-    /// In a channel whose past is not for new members: entries up to this one are not shown either.
+    /// In a channel whose history is hidden from new members: the entry up to which entries are not shown.
     pub joined: u64,
-    /// The channel was closed while the user was a member. It stays in the list, with what it had up to this entry, until
-    /// the user deletes it.
+    /// Set if the channel was closed while the user was a member: its last entry. The conversation stays in the list
+    /// until the user deletes it.
     pub closed: Option<u64>,
-    /// The user wants to come back to it. Reading anything of it ends that.
+    /// Set if the user marked the conversation as unread. Reading any of it clears the mark.
     pub marked_unread: bool,
-    /// Where it is muted: only until then, in milliseconds since the Unix epoch. None: without an end.
+    /// The end of the mute, in milliseconds since the Unix epoch. None: the mute has no end.
     pub muted_until_ms: Option<u64>,
-    /// Of its unread messages only those that mention the user count in the sum.
+    /// Set if only unread messages that mention the user count in the sum.
     pub mentions_only: bool,
 }
 
-/// Marks to set in a conversation. The others stay as they are.
+/// Changes of a conversation's marks. Those that are not set stay as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, uniffi::Record)]
 pub struct ConversationChange {
-    /// Everything up to here was read.
+    /// Marks everything up to here as read.
     #[uniffi(default = None)]
     pub read: Option<ReadMark>,
-    /// Before all that are not pinned, or back among them.
+    /// Pins the conversation before those that are not pinned, or unpins it.
     #[uniffi(default = None)]
     pub pinned: Option<bool>,
-    /// Left out of the sum of unread messages, or counted again.
+    /// Excludes the conversation from the sum of unread messages, or includes it again.
     #[uniffi(default = None)]
     pub muted: Option<bool>,
-    /// Where `muted` is true: only until then, in milliseconds since the Unix epoch. None: without an end.
+    /// With `muted`: the end of the mute, in milliseconds since the Unix epoch. None: the mute has no end.
     #[uniffi(default = None)]
     pub muted_until_ms: Option<u64>,
-    /// Only those of its unread messages that mention the user count in the sum, or all again.
+    /// Counts only unread messages that mention the user in the sum, or all again.
     #[uniffi(default = None)]
     pub mentions_only: Option<bool>,
-    /// Marked as unread, to come back to it, or not any more.
+    /// Marks the conversation as unread, or removes that mark.
     #[uniffi(default = None)]
     pub marked_unread: Option<bool>,
     /// The draft, at most 1024 bytes; empty removes it.
     #[uniffi(default = None)]
     pub draft: Option<String>,
-    /// Out of the list until something is behind this entry; 0: back in it.
+    /// Hides the conversation until there is an entry after this one; 0 shows it again.
     #[uniffi(default = None)]
     pub hidden: Option<u64>,
-    /// Entries up to this one are not shown to this user any more.
+    /// Deletes entries up to this one for this user.
     #[uniffi(default = None)]
     pub deleted: Option<u64>,
 }
@@ -100,27 +100,27 @@ pub struct ConversationChange {
 pub struct ListedConversation {
     /// The conversation, and the user's marks in it.
     pub state: ConversationState,
-    /// The last message that the user may see, with what it says after its last edit; without content if it was recalled.
+    /// The last message that the user may see, with its last edit applied; without content if it was recalled.
     pub last: Option<ReceivedMessage>,
-    /// The edit by which it says what it says. None: it was never edited.
+    /// The edit that made its current content. None: it was never edited.
     pub last_edit: Option<u64>,
-    /// It was recalled: nobody is to see what it said.
+    /// Set if it was recalled.
     pub last_recalled: Option<Recalled>,
-    /// The end of the log that this is of.
+    /// The end of the conversation's log, as of this entry of the list.
     pub end: u64,
     /// The number of messages of others behind the read mark.
     pub unread: u32,
     /// The actual number may be higher.
     pub unread_more: bool,
-    /// The places of the newest of them, in ascending order.
+    /// The positions of the newest unread messages, in ascending order.
     pub unread_seqs: Vec<u64>,
-    /// The messages there.
+    /// The ids of the messages at `unread_seqs`.
     pub unread_ids: Vec<u64>,
-    /// The places of those of them that mention the user.
+    /// The positions among `unread_seqs` of messages that mention the user.
     pub mention_seqs: Vec<u64>,
 }
 
-/// That a message was recalled.
+/// The recall of a message.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct Recalled {
     /// The change.
@@ -134,11 +134,12 @@ pub struct Recalled {
 pub struct ConversationPage {
     /// Pinned ones first, then by their last messages, newest first.
     pub conversations: Vec<ListedConversation>,
-    /// Behind those on the last pages: what is hidden or deleted. They count among those to skip for the next page.
+    /// On the pages after the listed ones: hidden and deleted conversations. They count among those to skip for the
+    /// next page.
     pub hidden: Vec<ListedConversation>,
     /// There are further conversations.
     pub more: bool,
-    /// Unread messages in all conversations that are not muted, those beyond the page too.
+    /// Unread messages in all conversations that are not muted, including those beyond the page.
     pub unread: u64,
     /// The actual number of unread messages may be higher.
     pub unread_more: bool,
@@ -147,29 +148,29 @@ pub struct ConversationPage {
 /// The readers of a message.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct Readers {
-    /// The number.
+    /// The number of readers.
     pub count: u64,
-    /// Some of them, or all.
+    /// Some of the readers, or all of them.
     pub users: Vec<String>,
 }
 
-/// How far a member has read a channel.
+/// The read mark of a member in a channel.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct ReadReceipt {
     /// The channel.
     pub channel: String,
-    /// The user that has read it.
+    /// The member.
     pub user: String,
     /// The last entry that was read.
     pub seq: u64,
-    /// The message there, if it is known.
+    /// The message at that position, if known.
     pub id: Option<u64>,
 }
 
-/// Why nothing was set.
+/// The reason why a mark was not set.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, uniffi::Error)]
 pub enum MarkError {
-    /// A user, a channel or a position makes no sense.
+    /// A user, a channel or a position is not valid.
     #[error("{reason}")]
     InvalidId {
         /// The reason, in a human-readable form.
@@ -180,10 +181,10 @@ pub enum MarkError {
     DraftTooLong {
         /// The reason, in a human-readable form.
         reason: String,
-        /// Its size.
+        /// The size of the draft.
         bytes: u64,
     },
-    /// Something was set in too many conversations that no back end has taken.
+    /// Changes of too many conversations wait for the back end.
     #[error("{reason}")]
     QueueFull {
         /// The reason, in a human-readable form.
@@ -199,7 +200,7 @@ pub enum MarkError {
 
 #[uniffi::export]
 impl MarkError {
-    /// Returns a name that stays the same over versions and languages, such as `queue_full`.
+    /// Returns a name that is stable across versions and languages, such as `queue_full`.
     pub fn code(&self) -> String {
         let code = match self {
             Self::InvalidId { .. } => "invalid_id",

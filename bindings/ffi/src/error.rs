@@ -1,9 +1,9 @@
-//! Errors. Each has a `code()` that stays the same over versions and languages, and a `reason` for people: Python and Kotlin make
-//! what an exception says of its fields alone.
+//! Errors. Each has a `code()` that is stable across versions and languages, and a human-readable `reason`: Python and Kotlin
+//! build the text of an exception from its fields alone.
 
 use im_sdk::{client as sdk, id::InvalidId};
 
-/// Why a client could not be opened, or could not be told where servers listen.
+/// The reason why a client could not be opened, or could not take new endpoints.
 #[derive(Clone, Debug, thiserror::Error, uniffi::Error)]
 pub enum OpenError {
     /// The configuration names no endpoint.
@@ -18,7 +18,7 @@ pub enum OpenError {
         /// The reason, in a human-readable form.
         reason: String,
     },
-    /// The process cannot have the threads or files that the client needs.
+    /// The process cannot get the threads or files that the client needs.
     #[error("the runtime cannot be started: {reason}")]
     NoRuntime {
         /// The reason, in a human-readable form.
@@ -40,7 +40,7 @@ pub enum OpenError {
 
 #[uniffi::export]
 impl OpenError {
-    /// Returns a name that stays the same over versions and languages, such as `no_endpoints`.
+    /// Returns a name that is stable across versions and languages, such as `no_endpoints`.
     pub fn code(&self) -> String {
         let code = match self {
             Self::NoEndpoints { .. } => "no_endpoints",
@@ -82,44 +82,44 @@ impl From<im_sdk::client::device_store::StoreError> for OpenError {
     }
 }
 
-/// Why a send was not taken. Nothing was sent, and nothing will be.
+/// The reason why a send was not accepted. Nothing was sent, and nothing will be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, uniffi::Error)]
 pub enum SendError {
-    /// The receiver's id, or one in the content, is not valid.
+    /// The recipient's id, or one in the content, is not valid.
     #[error("{reason}")]
     InvalidId {
         /// The reason, in a human-readable form.
         reason: String,
     },
-    /// Too many publishes wait already.
+    /// Too many publishes are waiting already.
     #[error("{reason}")]
     QueueFull {
         /// The reason, in a human-readable form.
         reason: String,
     },
-    /// It does not fit into a frame.
+    /// The message does not fit into a frame.
     #[error("{reason}")]
     TooLarge {
         /// The reason, in a human-readable form.
         reason: String,
-        /// Its size.
+        /// The size of the message.
         bytes: u64,
-        /// The largest size that is allowed.
+        /// The maximum size.
         limit: u64,
     },
-    /// Its content cannot be sent.
+    /// The content cannot be sent.
     #[error("{reason}")]
     NoContent {
         /// The reason, in a human-readable form.
         reason: String,
     },
-    /// The store could not keep it.
+    /// The store could not save the message.
     #[error("{reason}")]
     Store {
         /// The reason, in a human-readable form.
         reason: String,
     },
-    /// A send that has not failed, or was discarded or retried since, cannot be retried.
+    /// The send cannot be retried: it has not failed, or was discarded or retried since.
     #[error("{reason}")]
     NotFailed {
         /// The reason, in a human-readable form.
@@ -135,7 +135,7 @@ pub enum SendError {
 
 #[uniffi::export]
 impl SendError {
-    /// Returns a name that stays the same over versions and languages, such as `queue_full`.
+    /// Returns a name that is stable across versions and languages, such as `queue_full`.
     pub fn code(&self) -> String {
         let code = match self {
             Self::InvalidId { .. } => "invalid_id",
@@ -180,74 +180,74 @@ impl From<sdk::SendError> for SendError {
     }
 }
 
-/// Why a publish did not succeed.
+/// The reason why a publish did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, uniffi::Error)]
 pub enum PublishError {
-    /// The receiver's id, or one in the content, is not valid. Nothing was sent.
+    /// The recipient's id, or one in the content, is not valid. Nothing was sent.
     #[error("{reason}")]
     InvalidId {
         /// The reason, in a human-readable form.
         reason: String,
     },
-    /// Too many publishes wait already. Nothing was sent.
+    /// Too many publishes are waiting already. Nothing was sent.
     #[error("{reason}")]
     QueueFull {
         /// The reason, in a human-readable form.
         reason: String,
     },
-    /// It does not fit into a frame. Nothing was sent.
+    /// The message does not fit into a frame. Nothing was sent.
     #[error("{reason}")]
     TooLarge {
         /// The reason, in a human-readable form.
         reason: String,
-        /// Its size.
+        /// The size of the message.
         bytes: u64,
-        /// The largest size that is allowed.
+        /// The maximum size.
         limit: u64,
     },
-    /// Its content cannot be sent.
+    /// The content cannot be sent.
     #[error("{reason}")]
     NoContent {
         /// The reason, in a human-readable form.
         reason: String,
     },
-    /// It could not be sent in time. Nothing was sent, or it is certain that nothing came of it.
+    /// The message could not be sent in time. Nothing was sent, or what was sent certainly had no effect.
     #[error("{reason}")]
     TimedOut {
         /// The reason, in a human-readable form.
         reason: String,
     },
-    /// It waited in vain for a connection that the application has not asked for. Nothing was sent.
+    /// The time limit ended without a connection, which the application has not asked for. Nothing was sent.
     #[error("{reason}")]
     NotConnected {
         /// The reason, in a human-readable form.
         reason: String,
     },
-    /// It was sent, and it is not known whether it arrived: sending it again may send it twice.
+    /// The message was sent, and it is unknown whether it arrived: sending it again may send it twice.
     #[error("{reason}")]
     Unconfirmed {
         /// The reason, in a human-readable form.
         reason: String,
     },
-    /// The back end or the server did not take it: nothing came of this try.
+    /// The back end or the server refused the message. This attempt had no effect.
     #[error("the message was refused: {reason}")]
     Refused {
-        /// Why, for programs.
+        /// The kind of refusal, for programs.
         kind: RefusalKind,
-        /// Why, for people.
+        /// The reason, for people.
         reason: String,
-        /// For a `Rule`: the application's own code, 0 or more, or a negative one of the SDK. Else 0.
+        /// For a `Rule`: the application's own code, 0 or more, or a negative one of the SDK. Otherwise 0.
         rule_code: i32,
-        /// When the same message may be tried again; none: never.
+        /// The time after which the message may be sent again. None: never.
         retry_after_ms: Option<u64>,
     },
-    /// It was discarded before it was sent.
+    /// The send was discarded before it was sent.
     #[error("{reason}")]
     Discarded {
         /// The reason, in a human-readable form.
         reason: String,
     },
-    /// The store could not keep it. Nothing was sent.
+    /// The store could not save the message. Nothing was sent.
     #[error("{reason}")]
     Store {
         /// The reason, in a human-readable form.
@@ -269,7 +269,7 @@ pub enum PublishError {
 
 #[uniffi::export]
 impl PublishError {
-    /// Returns a name that stays the same over versions and languages, such as `timed_out`.
+    /// Returns a name that is stable across versions and languages, such as `timed_out`.
     pub fn code(&self) -> String {
         let code = match self {
             Self::InvalidId { .. } => "invalid_id",
@@ -288,7 +288,7 @@ impl PublishError {
         code.to_owned()
     }
 
-    /// Returns whether the same may succeed if it is sent anew, and cannot arrive twice by that.
+    /// Returns `true` if the message may be sent again: that may succeed, and cannot make it arrive twice.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::QueueFull { .. }
@@ -330,28 +330,29 @@ impl From<sdk::PublishError> for PublishError {
             sdk::PublishError::Store(_) => Self::Store { reason: said },
             sdk::PublishError::Stopped { .. } => Self::Stopped { reason: said },
             sdk::PublishError::Closed => Self::Closed { reason: said },
-            // Whatever comes to be known later: assume nothing.
+            // Any error of a later version: its effect is unknown.
             _ => Self::Unconfirmed { reason: said },
         }
     }
 }
 
-/// Why a publish, or a question, was refused.
+/// The kind of a refusal of a publish or a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum RefusalKind {
-    /// The back end's rules say no.
+    /// A rule of the back end does not allow it.
     Rule,
     /// No back end is listening, or it did not answer in time.
     Unavailable,
-    /// The publish makes no sense.
+    /// The publish is not valid.
     Invalid,
-    /// Too many publishes wait for their results, or come too fast.
+    /// Too many publishes are waiting for their results, or they come too fast.
     TooMany,
     /// The back end failed while it handled the publish.
     Internal,
-    /// No back end is listening, and none has taken the publish.
+    /// No back end is listening, and none has received the publish.
     NoBackend,
-    /// The number of the publish was used for another one, as after the device's store was restored from a backup.
+    /// The number of the publish was used for another one, for example because the device's store was restored
+    /// from a backup.
     NumberUsed,
     /// A kind that this version does not know.
     Unknown,
@@ -387,7 +388,7 @@ impl From<RefusalKind> for sdk::RefusalKind {
     }
 }
 
-/// Why the application has no token to give.
+/// The reason why the application has no token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, uniffi::Error)]
 pub enum TokenError {
     /// There is none at the moment. The client asks again, with backoff.
@@ -419,10 +420,10 @@ impl From<TokenError> for sdk::TokenError {
     }
 }
 
-/// A content, or what names a message, that makes no sense.
+/// The error of an invalid content, or of an invalid reference to a message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, uniffi::Error)]
 pub enum InvalidContent {
-    /// It names something by an id that is none, or its bytes are something else.
+    /// An id is not valid, or the bytes are not a content.
     #[error("{reason}")]
     Invalid {
         /// The reason, in a human-readable form.

@@ -1,4 +1,4 @@
-//! Events: the client's news for the application.
+//! Events of a client.
 
 use im_sdk::client as sdk;
 
@@ -11,7 +11,7 @@ use crate::{
 #[expect(clippy::large_enum_variant, reason = "most events are messages, and one at a time is handed over")]
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum Event {
-    /// A server has welcomed the device: messages flow from here on.
+    /// A server has welcomed the device. From now on messages are sent and received.
     Connected {
         /// The user that the token names.
         user: String,
@@ -22,39 +22,40 @@ pub enum Event {
     },
     /// The connection ended, or an attempt to make one failed.
     Disconnected {
-        /// The close code, if one was given; a network error has none.
+        /// The close code, if one was given. None: a network error.
         code: Option<u16>,
         /// The reason, in a human-readable form.
         reason: String,
-        /// When the next attempt follows. None: the application itself disconnected.
+        /// The delay before the next attempt. None: the application itself disconnected.
         retry_in_ms: Option<u64>,
     },
-    /// A message came.
+    /// A message was received.
     Message {
         /// The message.
         message: ReceivedMessage,
     },
-    /// Everything that was in the logs when the connection began has come. Once for each connection.
+    /// Everything that was in the logs when the connection began has been received. Comes once for each
+    /// connection.
     UpToDate,
-    /// A log goes on elsewhere: what the application has of it does not lead on to what comes next.
+    /// A log continues at another position, which does not follow the entries that the application has.
     Reset {
-        /// The next entry is the one after this.
+        /// The position before the next entry.
         position: Position,
-        /// Why.
+        /// The reason.
         reason: ResetReason,
     },
-    /// Something was set in conversations, or the other user has read further. Each state is complete, and replaces an
-    /// earlier one with a lower version.
+    /// Conversations were changed, or the other user has read further. Each state is complete, and replaces an earlier
+    /// one with a lower version.
     ConversationsChanged {
-        /// How they stand.
+        /// The new states.
         states: Vec<ConversationState>,
     },
-    /// A member has read further in a channel of few members. It may get lost.
+    /// A member has read further in a channel with few members. The event may get lost.
     ChannelRead {
-        /// The member, and how far.
+        /// The member and the read mark.
         receipt: ReadReceipt,
     },
-    /// Another device signalled something.
+    /// Another device sent a signal.
     Signal {
         /// The signal.
         signal: ReceivedSignal,
@@ -64,52 +65,52 @@ pub enum Event {
         /// The presence.
         presence: UserPresence,
     },
-    /// The device is not in a room any more, and did not ask for that.
+    /// The device is no longer in a room, without having asked for that.
     RoomLeft {
         /// The room.
         channel: String,
-        /// Why.
+        /// The cause.
         cause: RoomLeftCause,
         /// The reason, in a human-readable form.
         reason: String,
-        /// The application's own code, where a handler of its refused to let the device in again, else 0.
+        /// The application's own code if its handler refused to let the device in again. Otherwise 0.
         rule_code: i32,
     },
-    /// The back end has taken a send.
+    /// The back end has accepted a send.
     Published {
         /// The id of the send: `SendHandle.local_id`.
         local_id: u64,
-        /// The id that the message got. None: the back end handled it without sending a message.
+        /// The id of the message. None: the back end handled it without sending a message.
         message_id: Option<u64>,
         /// The application's own answer, often empty.
         answer: Vec<u8>,
     },
-    /// A send failed for good. It stays among the unsettled ones until it is discarded or retried.
+    /// A send failed for good. It stays among the unsettled sends until it is discarded or retried.
     PublishFailed {
         /// The id of the send: `SendHandle.local_id`.
         local_id: u64,
         /// The stable name of the error, such as `refused`.
         code: String,
-        /// Why, in words.
+        /// The reason, in a human-readable form.
         reason: String,
         /// The kind of the refusal, if it was refused.
         kind: Option<RefusalKind>,
-        /// For a `Rule`: the application's own code, 0 or more, or a negative one of the SDK. Else 0.
+        /// For a `Rule`: the application's own code, 0 or more, or a negative one of the SDK. Otherwise 0.
         rule_code: i32,
-        /// Whether a retry may succeed.
+        /// Set if a retry may succeed.
         retryable: bool,
     },
-    /// The client stays away until it is told to connect again.
+    /// The client stays disconnected until it is told to connect again.
     Stopped {
-        /// The close code; none when no server was the reason.
+        /// The close code. None: no server was the reason.
         code: Option<u16>,
-        /// Why: `server`, `token`, `other_user`, `failed`, or of the store `store_in_use`, `store_unreadable`, `store_damaged`,
-        /// `store_full` or `store_failed`.
+        /// The cause: `server`, `token`, `other_user`, `failed`, or one of the store: `store_in_use`, `store_unreadable`,
+        /// `store_damaged`, `store_full` or `store_failed`.
         cause: String,
         /// The reason, in a human-readable form.
         reason: String,
     },
-    /// Something that this binding does not know.
+    /// An event that this binding does not know.
     Unknown,
 }
 
@@ -118,13 +119,13 @@ pub enum Event {
 pub enum State {
     /// The application has not asked for a connection.
     Disconnected,
-    /// A connection is being made.
+    /// A connection attempt is running.
     Connecting,
     /// A server has welcomed the device.
     Connected,
     /// The next attempt follows after a delay.
     Waiting,
-    /// The client stays away: see `Stopped`.
+    /// The client stays disconnected, see `Stopped`.
     Stopped,
     /// The client is closed for good.
     Closed,

@@ -1,4 +1,4 @@
-//! The past, as a device asks for it.
+//! History and search, as a device requests them.
 
 use im_sdk::{
     client as sdk,
@@ -7,10 +7,10 @@ use im_sdk::{
 
 use crate::{ReceivedMessage, RefusalKind};
 
-/// The conversation whose messages are asked for.
+/// The conversation whose messages are requested.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum Conversation {
-    /// The messages between this device's user and that one.
+    /// The messages between this device's user and the other one.
     User {
         /// The other user.
         user: String,
@@ -49,14 +49,14 @@ impl From<im_sdk::Conversation> for Conversation {
 pub enum HistoryRange {
     /// The last entries.
     Newest,
-    /// Those with lower seqs, the highest of them first.
+    /// Entries with lower seqs, the highest of them first.
     Before {
-        /// This one is not among them.
+        /// The seq, which is excluded.
         seq: u64,
     },
-    /// Those with higher seqs, the lowest of them first; 0: from the beginning.
+    /// Entries with higher seqs, the lowest of them first; 0 for the beginning of the log.
     After {
-        /// This one is not among them.
+        /// The seq, which is excluded.
         seq: u64,
     },
 }
@@ -84,7 +84,7 @@ impl From<im_sdk::HistoryRange> for HistoryRange {
 /// A kind of content.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum Kind {
-    /// One of the protocol's own, by the number of its field in `Content`: 1 is text.
+    /// A kind of the protocol, by the number of its field in `Content`: 1 is text.
     Number {
         /// The number.
         number: u32,
@@ -105,24 +105,25 @@ impl From<Kind> for im_sdk::Kind {
     }
 }
 
-/// A query for entries of a conversation. Without `before_message` and `after_message`, those of `range`.
+/// A query for entries of a conversation: those of `range`, unless `before_message` or `after_message` is
+/// set.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct HistoryQuery {
     /// The part of the log.
     pub range: HistoryRange,
-    /// Instead: those before the entry with this message.
+    /// The entries before the entry with this message, in place of `range`.
     #[uniffi(default = None)]
     pub before_message: Option<u64>,
-    /// Instead: those after the entry with this message.
+    /// The entries after the entry with this message, in place of `range`.
     #[uniffi(default = None)]
     pub after_message: Option<u64>,
-    /// Only what was sent then or later, in milliseconds since the Unix epoch.
+    /// Only messages that were sent at this time or later, in milliseconds since the Unix epoch.
     #[uniffi(default = None)]
     pub since_ms: Option<u64>,
-    /// Only what was sent before.
+    /// Only messages that were sent before this time.
     #[uniffi(default = None)]
     pub until_ms: Option<u64>,
-    /// Only these kinds; of none named, all.
+    /// Only these kinds. Empty: all kinds.
     #[uniffi(default = [])]
     pub kinds: Vec<Kind>,
 }
@@ -147,11 +148,12 @@ impl HistoryQuery {
 /// A page of history.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct HistoryPage {
-    /// In the order of the log, whatever the direction, each with its position.
+    /// The messages in the order of the log, whatever the direction, each with its position.
     pub messages: Vec<ReceivedMessage>,
-    /// Reactions to these messages and their pins, also those that stand on newer pages: for a timeline.
+    /// Reactions to these messages, and pins of them, including those on newer pages: for a timeline.
     pub changes: Vec<ReceivedMessage>,
-    /// Where to go on in the direction that was asked for, also behind a page with few messages or none; none: that was all.
+    /// The start of the next page in the same direction, even after a page with few messages or none. None: this is the last
+    /// one.
     pub next: Option<HistoryRange>,
 }
 
@@ -163,27 +165,27 @@ impl From<sdk::HistoryPage> for HistoryPage {
     }
 }
 
-/// Messages that are looked for.
+/// A search for messages.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct Search {
-    /// Words apart from each other by spaces.
+    /// Words separated by spaces.
     pub text: String,
-    /// Only in this conversation; none: in all that the user may see.
+    /// Only in this conversation. None: in everything that the user may see.
     #[uniffi(default = None)]
     pub conversation: Option<Conversation>,
-    /// Only these kinds; of none named, all.
+    /// Only these kinds. Empty: all kinds.
     #[uniffi(default = [])]
     pub kinds: Vec<Kind>,
-    /// Only what this user sent.
+    /// Only messages of this user.
     #[uniffi(default = None)]
     pub from: Option<String>,
-    /// Only what was sent then or later, in milliseconds since the Unix epoch.
+    /// Only messages that were sent at this time or later, in milliseconds since the Unix epoch.
     #[uniffi(default = None)]
     pub since_ms: Option<u64>,
-    /// Only what was sent before.
+    /// Only messages that were sent before this time.
     #[uniffi(default = None)]
     pub until_ms: Option<u64>,
-    /// Goes on where the page before ended.
+    /// Continues where the previous page ended.
     #[uniffi(default = None)]
     pub before: Option<SearchPlace>,
 }
@@ -211,12 +213,12 @@ impl Search {
     }
 }
 
-/// How far a search has come, to go on from there.
+/// The position of a search, from which it continues.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct SearchPlace {
-    /// The channel of the last message that was looked at; none: it was in the inbox.
+    /// The channel of the last inspected message. None: the inbox.
     pub channel: Option<String>,
-    /// The last message that was looked at.
+    /// The last inspected message.
     pub message_id: u64,
 }
 
@@ -230,7 +232,7 @@ impl From<im_sdk::SearchPlace> for SearchPlace {
 /// Results of a search.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct FoundPage {
-    /// The newest first, each with its position in its log.
+    /// The messages, newest first, each with its position in its log.
     pub messages: Vec<ReceivedMessage>,
     /// The start of the next page. None: this is the last one.
     pub next: Option<SearchPlace>,
@@ -250,50 +252,50 @@ fn message(id: u64) -> Result<MessageId, InvalidId> {
     }
 }
 
-/// Why there is no answer. Asking again is always safe.
+/// The reason why there is no answer. A request can always be repeated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, uniffi::Error)]
 pub enum RequestError {
-    /// A user, a channel or a message is not an id.
+    /// The id of a user, a channel or a message is not valid.
     #[error("{reason}")]
     InvalidId {
         /// The reason, in a human-readable form.
         reason: String,
     },
-    /// Too many requests wait already.
+    /// Too many requests are waiting already.
     #[error("{reason}")]
     QueueFull {
         /// The reason, in a human-readable form.
         reason: String,
     },
-    /// There was no answer in time.
+    /// No answer arrived in time.
     #[error("{reason}")]
     TimedOut {
         /// The reason, in a human-readable form.
         reason: String,
     },
-    /// The back end or the server did not answer the question.
+    /// The back end or the server refused the request.
     #[error("the request was refused: {reason}")]
     Refused {
-        /// Why, for programs.
+        /// The kind of refusal, for programs.
         kind: RefusalKind,
-        /// Why, for people.
+        /// The reason, for people.
         reason: String,
-        /// For a `Rule`: the application's own code, 0 or more, or a negative one of the SDK. Else 0.
+        /// For a `Rule`: the application's own code, 0 or more, or a negative one of the SDK. Otherwise 0.
         rule_code: i32,
         /// The time after which the device may retry. None: never.
         retry_after_ms: Option<u64>,
     },
-    /// It does not fit into a frame. Nothing was sent.
+    /// The request does not fit into a frame. Nothing was sent.
     #[error("{reason}")]
     TooLarge {
         /// The reason, in a human-readable form.
         reason: String,
-        /// Its size.
+        /// The size of the request.
         bytes: u64,
-        /// The largest size that is allowed.
+        /// The maximum size.
         limit: u64,
     },
-    /// The device is in as many rooms as it may be.
+    /// The device is in the maximum number of rooms.
     #[error("{reason}")]
     TooManyRooms {
         /// The reason, in a human-readable form.
@@ -305,7 +307,7 @@ pub enum RequestError {
         /// The reason, in a human-readable form.
         reason: String,
     },
-    /// The application has not asked for a connection, or has ended it.
+    /// The application has not asked for a connection, or has disconnected.
     #[error("{reason}")]
     NotConnected {
         /// The reason, in a human-readable form.
@@ -321,7 +323,7 @@ pub enum RequestError {
 
 #[uniffi::export]
 impl RequestError {
-    /// Returns a name that stays the same over versions and languages, such as `timed_out`.
+    /// Returns a name that is stable across versions and languages, such as `timed_out`.
     pub fn code(&self) -> String {
         let code = match self {
             Self::InvalidId { .. } => "invalid_id",
@@ -361,7 +363,7 @@ impl From<sdk::RequestError> for RequestError {
             sdk::RequestError::Stopped { .. } => Self::Stopped { reason: said },
             sdk::RequestError::NotConnected => Self::NotConnected { reason: said },
             sdk::RequestError::Closed => Self::Closed { reason: said },
-            // Whatever comes to be known later: there is no page.
+            // Any error of a later version: there is no page.
             _ => Self::TimedOut { reason: said },
         }
     }

@@ -1,9 +1,9 @@
 //! The client half of the SDK for Kotlin, Swift and Python, and with the feature `backend` the back-end half for Python.
 //!
-//! This crate translates and decides nothing: the meaning of each name is documented at its namesake in `im_sdk::client`. The types are
-//! mirrored here and not derived there: derived ones would be in a second module of each language, and could not show as `Unknown` the
-//! variants that a later version of `im_sdk` adds.
-//! Generate a language's module with
+//! This crate only translates. The meaning of each name is documented at its namesake in `im_sdk::client`. The types are mirrored
+//! here and not derived there: derived types would be in a second module of each language, and could not map the variants that a
+//! later version of `im_sdk` adds to `Unknown`.
+//! Generate the module of a language with
 //!
 //! ```text
 //! cargo build -p im-ffi
@@ -11,7 +11,7 @@
 //!     generate target/debug/libim_ffi.so --language python --out-dir out
 //! ```
 //!
-//! and put the library beside it. `bindings/README.md` shows how it is used, and what there is not yet.
+//! and put the library beside it. `bindings/README.md` shows its use and lists what is missing.
 
 #[cfg(feature = "backend")]
 mod backend;

@@ -1,7 +1,8 @@
-//! The library's log, for the application's own.
+//! The library's log, passed to the application.
 //!
-//! Records go through a bounded queue to a thread of its own, which alone calls the application: a sink that is slow, or that needs a
-//! lock of its language, holds up nothing else. What finds the queue full is counted and told later.
+//! Records go through a bounded queue to a separate thread, the only one that calls the application: a sink that is slow, or that
+//! needs a lock of its language, delays nothing else. Records that find the queue full are counted, and the count is reported
+//! later.
 
 use std::{
     collections::HashMap,
@@ -27,9 +28,9 @@ use tracing::{
 pub enum LogLevel {
     /// Something has failed.
     Error,
-    /// Something is not as it should be, or costs more than it should.
+    /// Something is wrong, or costs more than it should.
     Warn,
-    /// The usual course of things.
+    /// Normal operation.
     Info,
     /// For developers of applications.
     Debug,
@@ -44,7 +45,7 @@ pub struct LogRecord {
     pub unix_ms: u64,
     /// The level.
     pub level: LogLevel,
-    /// The part of the library that says so, such as `im_sdk::client`.
+    /// The part of the library that logs the record, such as `im_sdk::client`.
     pub target: String,
     /// The message.
     pub message: String,
@@ -52,15 +53,16 @@ pub struct LogRecord {
     pub fields: HashMap<String, String>,
 }
 
-/// Takes the records of the library's log.
+/// Receives the records of the library's log.
 #[uniffi::export(rust, foreign)]
 pub trait LogSink: Send + Sync {
-    /// Takes a record. It is called on one thread, one record after the other, and may block; exceptions are ignored.
+    /// Takes a record. It is called on one thread, for one record at a time, and may block. Exceptions are ignored.
     fn log(&self, record: LogRecord);
 }
 
-/// Sets where the library's log goes, from that level on; with no sink it goes nowhere, which is how it begins. It is one log for all
-/// clients of the process. Not to be called from a sink. Returns false if another library in this process has taken the log of Rust code before.
+/// Sets the sink of the library's log, for records of this level and above. Without a sink, which is the initial state, there is
+/// no log. The log is shared by all clients of the process. Must not be called from a sink. Returns `false` if another library in
+/// this process has already taken the log of Rust code.
 #[uniffi::export]
 pub fn set_log_sink(level: LogLevel, sink: Option<Arc<dyn LogSink>>) -> bool {
     let log = log();
@@ -73,7 +75,7 @@ pub fn set_log_sink(level: LogLevel, sink: Option<Arc<dyn LogSink>>) -> bool {
     subscribed
 }
 
-/// Takes the sink away, so that nothing calls the application any more.
+/// Removes the sink, so that the application is not called any more.
 pub(crate) fn clear() {
     if let Some(log) = LOG.get() {
         log.level.store(number(LevelFilter::OFF), Ordering::Relaxed);
@@ -86,7 +88,7 @@ struct Log {
     level: AtomicU8,
     records: SyncSender<LogRecord>,
     lost: AtomicU64,
-    /// Locked while the sink is called, so that it is not called any more once it was replaced.
+    /// Locked during calls of the sink, so that it is not called after it was replaced.
     sink: Mutex<Option<Arc<dyn LogSink>>>,
 }
 
@@ -96,7 +98,7 @@ fn log() -> &'static Log {
     LOG.get_or_init(|| {
         let (records, queue) = mpsc::sync_channel(MAX_QUEUED_RECORDS);
         let deliver = move || queue.into_iter().for_each(deliver);
-        // Without a thread nothing is delivered, and the queue counts what is lost.
+        // Without a thread, nothing is delivered, and the queue counts the lost records.
         drop(thread::Builder::new().name("im-sdk-log".to_owned()).spawn(deliver));
         let level = AtomicU8::new(number(LevelFilter::OFF));
         Log { level, records, lost: AtomicU64::new(0), sink: Mutex::new(None) }
@@ -117,7 +119,7 @@ fn deliver(record: LogRecord) {
     sink.log(record);
 }
 
-/// Forwards events to the queue, and passes over spans.
+/// Forwards events to the queue, and ignores spans.
 struct Forward;
 
 impl Subscriber for Forward {
@@ -164,7 +166,7 @@ fn is_wanted(log: &Log, level: Level) -> bool {
     number(LevelFilter::from_level(level)) <= log.level.load(Ordering::Relaxed)
 }
 
-/// 0 for `OFF`, and more for more.
+/// Returns 0 for `OFF`, and higher numbers for more verbose levels.
 fn number(level: LevelFilter) -> u8 {
     match level.into_level() {
         None => 0,
@@ -217,7 +219,7 @@ impl From<Level> for LogLevel {
     }
 }
 
-/// The most records that wait for the sink.
+/// The maximum number of records in the queue.
 const MAX_QUEUED_RECORDS: usize = 1024;
 
 #[cfg(test)]
@@ -248,7 +250,7 @@ mod tests {
         assert_eq!(record.fields, HashMap::from(fields));
         assert!(set_log_sink(LogLevel::Warn, None));
         tracing::error!("nor this one");
-        // It ends, since the sender is gone with the sink.
+        // The loop ends because the sender was dropped with the sink.
         assert_eq!(records.iter().find(mine), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Messages as they are received and sent, and their places.
+//! Received and sent messages, and their positions.
 
 use im_sdk::{
     Recipient, client as sdk,
@@ -8,7 +8,7 @@ use im_sdk::{
 
 use crate::{Content, ForwardedEntry, InvalidContent, Quote};
 
-/// A message that came.
+/// A received message.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct ReceivedMessage {
     /// Its id: 63 bits, unique, roughly in order of time.
@@ -21,28 +21,31 @@ pub struct ReceivedMessage {
     pub channel: Option<String>,
     /// Its content.
     pub content: Content,
-    /// The id of the send, if this device has sent the message, also before a restart.
+    /// The id of the send, if this device has sent the message, even before a restart.
     pub local_id: Option<u64>,
     /// The transport that it came over.
     pub transport: Transport,
-    /// Its place in a log, to acknowledge. None: it is in no log.
+    /// Its position in a log, to acknowledge. None: it is in no log.
     pub position: Option<Position>,
 }
 
-/// The place of a message, by which to change it: the user or the channel, as in a send, and its place in the log.
+/// A reference to a message, by which it is changed: the user or the channel, as in a send, and its position in
+/// the log.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct MessageRef {
-    /// The other user of the conversation; oneself, where there is no other. None: it is in a channel.
+    /// The other user of the conversation, or the own user if there is no other. None: the message is in a
+    /// channel.
     pub to_user: Option<String>,
-    /// The channel. None: it is between users.
+    /// The channel. None: the message is between users.
     pub to_channel: Option<String>,
     /// The message.
     pub id: u64,
-    /// Its place in this user's log of the conversation.
+    /// Its position in this user's log of the conversation.
     pub seq: u64,
 }
 
-/// Makes the reference of a received message. `me` is the user whose device this is. None: it is in no log and cannot be changed.
+/// Returns the reference of a received message, or none if it is in no log and cannot be changed. `me` is the user of this
+/// device.
 #[uniffi::export]
 pub fn message_ref(message: ReceivedMessage, me: String) -> Option<MessageRef> {
     let seq = message.position?.seq;
@@ -51,11 +54,11 @@ pub fn message_ref(message: ReceivedMessage, me: String) -> Option<MessageRef> {
     Some(MessageRef { to_user, to_channel: message.channel, id: message.id, seq })
 }
 
-/// A quote of a received message, for a message into the same conversation, that the back end can verify. Of a message that is in no
-/// log it cannot.
+/// Returns a quote of a received message for a message into the same conversation. The back end can verify it, unless the message
+/// is in no log.
 ///
 /// # Errors
-/// [`InvalidContent`]: it was not received like this.
+/// [`InvalidContent`]: an id or the content is not valid, unlike in a received message.
 #[uniffi::export]
 pub fn quote_message(message: ReceivedMessage) -> Result<Quote, InvalidContent> {
     let from = message.from_user.map(|user| UserId::parse(&user)).transpose()?;
@@ -65,11 +68,11 @@ pub fn quote_message(message: ReceivedMessage) -> Result<Quote, InvalidContent> 
     Ok(quote.into())
 }
 
-/// A received message as an entry of a bundle of forwarded messages, that the back end can verify. Of a message that is in no log it
-/// cannot.
+/// Returns a received message as an entry of a bundle of forwarded messages. The back end can verify it, unless the message is in
+/// no log.
 ///
 /// # Errors
-/// [`InvalidContent`]: it was not received like this.
+/// [`InvalidContent`]: an id or the content is not valid, unlike in a received message.
 #[uniffi::export]
 pub fn forward_message(message: ReceivedMessage) -> Result<ForwardedEntry, InvalidContent> {
     let from = message.from_user.map(|user| UserId::parse(&user)).transpose()?;
@@ -81,7 +84,8 @@ pub fn forward_message(message: ReceivedMessage) -> Result<ForwardedEntry, Inval
     Ok(entry.into())
 }
 
-/// Returns when a message was sent, which its id says: milliseconds since the Unix epoch. None: that is no id.
+/// Returns the time at which a message was sent, from its id, in milliseconds since the Unix epoch. None: the
+/// id is not valid.
 #[uniffi::export]
 pub fn message_unix_ms(id: u64) -> Option<u64> {
     Some(MessageId::from_u64(id)?.unix_ms())
@@ -97,23 +101,23 @@ impl MessageRef {
     }
 }
 
-/// A place in a log.
+/// A position in a log.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct Position {
-    /// The channel; empty: the user's inbox.
+    /// The channel; empty for the user's inbox.
     pub channel: String,
-    /// Counted from 1, without holes. 0: before the first entry.
+    /// The number of the entry, from 1 without gaps. 0: before the first entry.
     pub seq: u64,
-    /// The message there, if it is known.
+    /// The message at this position, if known.
     pub id: Option<u64>,
 }
 
-/// Why a log goes on elsewhere.
+/// The reason why a log continues at another position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum ResetReason {
     /// The device did not follow the log before.
     New,
-    /// The log no longer reaches back to what the device has.
+    /// The log no longer contains the entries after the device's position.
     Trimmed,
     /// The log was rolled back.
     Forked,
@@ -121,7 +125,7 @@ pub enum ResetReason {
     Left,
 }
 
-/// How frames travel.
+/// The transport of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum Transport {
     /// QUIC.

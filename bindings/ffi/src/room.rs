@@ -9,38 +9,38 @@ use crate::{ReceivedMessage, Terminal};
 /// A room that the device is in.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct JoinedRoom {
-    /// About how many devices are in the room.
+    /// The approximate number of devices in the room.
     pub online: u64,
     /// The application's own answer, often empty.
     pub answer: Vec<u8>,
-    /// The last messages, in order, as far as the back end sends them.
+    /// The last messages, in order, as many as the back end sends.
     pub recent: Vec<ReceivedMessage>,
 }
 
-/// Why the device is not in a room any more.
+/// The cause for which the device is no longer in a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum RoomLeftCause {
-    /// The back end has taken the user out.
+    /// The back end has removed the user.
     Kicked,
     /// The room is closed.
     Closed,
-    /// When the device came back over a new connection, it was not let in again.
+    /// The device was not let in again over a new connection.
     Refused,
     /// A cause that this binding does not know.
     Unknown,
 }
 
-/// Something for the moment.
+/// A transient message to connected devices.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum Signal {
-    /// Somebody is writing. Say it again every few seconds.
+    /// The user is typing. Repeat it every few seconds.
     Typing {
-        /// And does not any more.
+        /// Set if the user has stopped typing.
         stopped: bool,
     },
-    /// One step of setting a call up or ending it.
+    /// A step in setting up or ending a call.
     Call {
-        /// The call's name, the same for all of its steps.
+        /// The id of the call, the same for all of its steps.
         id: String,
         /// The step.
         step: CallStep,
@@ -61,7 +61,7 @@ pub enum Signal {
 /// The steps of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum CallStep {
-    /// To all devices of a user: somebody calls.
+    /// Rings all devices of a user.
     Ring,
     /// The caller has given up.
     Cancel,
@@ -71,26 +71,26 @@ pub enum CallStep {
     Offer,
     /// The answer of the device that takes the call.
     Answer,
-    /// A way by which the devices may reach each other.
+    /// A network path by which the devices may reach each other.
     Candidate,
     /// The call is over.
     Hangup,
-    /// Another device of this user has answered, or has said that it is busy. Stop ringing.
+    /// Another device of this user has answered or is busy: stop ringing.
     AnsweredElsewhere,
     /// A step that this binding does not know.
     Unknown,
 }
 
-/// A signal of another device.
+/// A signal from another device.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct ReceivedSignal {
     /// The user whose device sent it.
     pub from_user: String,
-    /// The device, such as `ios/4f1c`: `signal_device` takes it.
+    /// The device, such as `ios/4f1c`, for `signal_device`.
     pub device: String,
-    /// The channel that it was sent to. None: to this user.
+    /// The channel that it was sent to. None: it was sent to this user.
     pub channel: Option<String>,
-    /// The signal itself.
+    /// The signal.
     pub signal: Signal,
 }
 
@@ -99,18 +99,18 @@ pub struct ReceivedSignal {
 pub struct UserPresence {
     /// The user.
     pub user: String,
-    /// The kinds of devices that are connected, or were.
+    /// The kinds of devices that are or were connected.
     pub terminals: Vec<TerminalPresence>,
 }
 
-/// One kind of device of a user.
+/// The presence of one kind of a user's devices.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct TerminalPresence {
     /// The kind.
     pub terminal: Terminal,
-    /// At least one device of this kind is connected.
+    /// Set if at least one device of this kind is connected.
     pub online: bool,
-    /// When the last one was disconnected, in milliseconds since the Unix epoch. None: not known.
+    /// The time at which the last one disconnected, in milliseconds since the Unix epoch. None: unknown.
     pub last_seen_ms: Option<u64>,
 }
 

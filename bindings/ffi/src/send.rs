@@ -6,7 +6,7 @@ use im_sdk::client as sdk;
 
 use crate::{Content, PublishError, Recipient, RefusalKind, SendError};
 
-/// A message that the client has taken, and its outcome. Dropping it does not cancel the send.
+/// A message that the client has accepted, and its outcome. Dropping the handle does not cancel the send.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Object)]
 pub struct SendHandle {
     inner: sdk::SendHandle,
@@ -25,7 +25,7 @@ impl SendHandle {
         self.inner.local_id().as_u64()
     }
 
-    /// Waits for the outcome, as long as it takes. `Client::shutdown` ends the wait.
+    /// Waits for the outcome without a time limit. `Client::shutdown` ends the wait.
     ///
     /// # Errors
     /// [`PublishError`], which says whether anything was sent.
@@ -33,16 +33,16 @@ impl SendHandle {
         Ok(self.inner.outcome().await?.into())
     }
 
-    /// Forgets the send if it has failed, or was never handed to a connection. Returns false if it may be on its way, or is
-    /// settled.
+    /// Forgets the send if it has failed, or was never handed to a connection. Returns `false` if it may have been sent, or
+    /// is settled.
     pub async fn discard(&self) -> bool {
         self.inner.discard().await
     }
 
-    /// Sends anew what has failed, under a new id. The failed one is forgotten.
+    /// Sends a failed message again, under a new id, and forgets the failed send.
     ///
     /// # Errors
-    /// [`SendError`]: nothing is sent, and a failed send stays.
+    /// [`SendError`]: the message is not sent, and the failed send stays.
     pub async fn retry(&self) -> Result<Arc<Self>, SendError> {
         Ok(Self::new(self.inner.retry().await?))
     }
@@ -57,24 +57,24 @@ pub struct UnsettledSend {
     pub to: Recipient,
     /// The content.
     pub content: Content,
-    /// How far it got.
+    /// The state of the send.
     pub state: SendState,
-    /// Why it has failed, if it has.
+    /// The failure, if it has failed.
     pub failure: Option<SendFailure>,
 }
 
-/// Why a send has failed for good.
+/// The failure of a send for good.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct SendFailure {
     /// The stable name of the error, such as `refused`.
     pub code: String,
-    /// Why, in words.
+    /// The reason, in a human-readable form.
     pub reason: String,
     /// The kind of the refusal, if it was refused.
     pub kind: Option<RefusalKind>,
-    /// For a `Rule`: the application's own code, 0 or more, or a negative one of the SDK. Else 0.
+    /// For a `Rule`: the application's own code, 0 or more, or a negative one of the SDK. Otherwise 0.
     pub rule_code: i32,
-    /// Whether a retry may succeed and cannot arrive twice.
+    /// Set if a retry may succeed and cannot make the message arrive twice.
     pub retryable: bool,
 }
 
@@ -89,10 +89,10 @@ impl From<&sdk::PublishError> for SendFailure {
     }
 }
 
-/// The answer of the back end that took a message.
+/// The back end's answer to a message that it has accepted.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct Published {
-    /// The id that the message got. None: the back end handled it without sending a message.
+    /// The id of the message. None: the back end handled it without sending a message.
     pub message_id: Option<u64>,
     /// The application's own answer, often empty.
     pub answer: Vec<u8>,
@@ -105,12 +105,12 @@ impl From<sdk::Published> for Published {
     }
 }
 
-/// How far a send got.
+/// The state of a send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum SendState {
-    /// It waits for a connection, or for an earlier one to the same receiver.
+    /// It waits for a connection, or for an earlier send to the same recipient.
     Pending,
-    /// It was handed to a connection, and no answer has come.
+    /// It was handed to a connection, and is not answered yet.
     Sent,
     /// It failed for good.
     Failed,

@@ -9,7 +9,7 @@ use im_sdk::{
 
 use crate::{Content, InvalidContent, ReceivedMessage};
 
-/// Takes messages and changes as they come, in any order and any number of times, and says what is to be shown.
+/// Takes messages and changes in any order and any number of times, and returns the messages to show.
 #[derive(Debug, uniffi::Object)]
 pub struct Timeline {
     inner: Mutex<sdk::Timeline>,
@@ -17,19 +17,19 @@ pub struct Timeline {
 
 #[uniffi::export]
 impl Timeline {
-    /// Nothing to show to this user so far.
+    /// Creates an empty timeline for this user.
     ///
     /// # Errors
-    /// [`InvalidContent`]: that is no user id.
+    /// [`InvalidContent`]: the user id is not valid.
     #[uniffi::constructor]
     pub fn new(user: String) -> Result<Self, InvalidContent> {
         Ok(Self { inner: Mutex::new(sdk::Timeline::new(UserId::parse(&user)?)) })
     }
 
-    /// Takes a message, of an event or of history. Returns the id of the one that looks different now.
+    /// Takes a message from an event or from history. Returns the id of the message that looks different now.
     ///
     /// # Errors
-    /// [`InvalidContent`]: it was not received like this.
+    /// [`InvalidContent`]: an id or the content is not valid, unlike in a received message.
     pub fn apply(&self, message: ReceivedMessage) -> Result<Option<u64>, InvalidContent> {
         let from = message.from_user.map(|user| UserId::parse(&user)).transpose()?;
         let id = crate::content::message_id(message.id)?;
@@ -44,27 +44,27 @@ impl Timeline {
         Ok(changed.map(MessageId::as_u64))
     }
 
-    /// A message, if it has come.
+    /// Returns a message, if it has arrived.
     pub fn get(&self, id: u64) -> Option<ShownMessage> {
         self.lock().get(MessageId::from_u64(id)?).map(ShownMessage::from)
     }
 
-    /// All messages that have come, in the order of their log.
+    /// Returns all messages that have arrived, in the order of their log.
     pub fn messages(&self) -> Vec<ShownMessage> {
         self.lock().messages().map(ShownMessage::from).collect()
     }
 
-    /// Returns how many changes wait for messages that have not come.
+    /// Returns the number of changes that wait for messages that have not arrived.
     pub fn waiting(&self) -> u64 {
         self.lock().waiting() as u64
     }
 
-    /// Messages up to this one are forgotten, and are not taken any more. None: none are.
+    /// Returns the message up to which messages are forgotten and ignored. None: there is no such limit.
     pub fn horizon(&self) -> Option<u64> {
         self.lock().horizon().map(MessageId::as_u64)
     }
 
-    /// Forgets messages up to this one, and what was done to them.
+    /// Forgets messages up to this one, and their changes.
     pub fn forget_through(&self, id: u64) {
         if let Some(id) = MessageId::from_u64(id) {
             self.lock().forget_through(id);
@@ -78,35 +78,35 @@ impl Timeline {
     }
 }
 
-/// A message as it is to be shown.
+/// A message to show.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct ShownMessage {
     /// Its id.
     pub id: u64,
     /// The sender. None: the back end itself.
     pub from_user: Option<String>,
-    /// Its content, after its last edit. None: it was recalled or deleted.
+    /// Its content, with its last edit applied. None: it was recalled or deleted.
     pub content: Option<Content>,
-    /// It says something else than at first.
+    /// Set if its content was edited.
     pub edited: bool,
-    /// It was recalled: nobody is to see what it said.
+    /// Set if it was recalled.
     pub recalled: bool,
     /// The user that recalled it. None: the back end itself.
     pub recalled_by: Option<String>,
-    /// The user does not want to see it: leave it out.
+    /// Set if the user has deleted it: do not show it.
     pub deleted: bool,
-    /// It is to be kept in view.
+    /// Set if it is pinned.
     pub pinned: bool,
     /// The reactions to it.
     pub reactions: Vec<Reaction>,
 }
 
-/// All who reacted with one emoji.
+/// The users who reacted with one emoji.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct Reaction {
     /// The emoji.
     pub emoji: String,
-    /// The users, at least one; empty stands for the back end itself.
+    /// The users, at least one. An empty name stands for the back end itself.
     pub users: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Tokens from the application, in whatever language it is written.
+//! Tokens and endpoints from the application, in any language.
 
 use std::sync::Arc;
 
@@ -6,16 +6,17 @@ use im_sdk::client as sdk;
 
 use crate::{OpenError, TokenError};
 
-/// Why the client asks for a token.
+/// The reason for which the client asks for a token.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum TokenRequest {
     /// The first connection of a login.
     First,
-    /// The first connection of an application that was opened again: it takes its place from no other device.
+    /// The first connection after the application was opened again. It does not take the place of other
+    /// devices.
     Reopened,
-    /// A later connection. The last token will do as long as it is valid.
+    /// A later connection. The last token is good enough while it is valid.
     Reconnect,
-    /// A server refused the last token. Only another one helps.
+    /// A server refused the last token. Return another one.
     Rejected {
         /// The close code.
         code: u16,
@@ -24,31 +25,31 @@ pub enum TokenRequest {
     },
 }
 
-/// Gives the client a token for each connection.
+/// Provides a token for each connection of the client.
 #[uniffi::export(rust, foreign)]
 pub trait TokenProvider: Send + Sync {
-    /// A JSON Web Token whose `sub` is the user.
+    /// Returns a JSON Web Token whose `sub` is the user.
     ///
-    /// It is called on a thread of its own and may block; it should give up after some seconds.
+    /// It is called on a thread of its own and may block. It should give up after some seconds.
     ///
     /// # Errors
-    /// [`TokenError`] says whether asking again later makes sense. Any other exception counts as `Unavailable`.
+    /// [`TokenError`] tells the client whether to ask again later. Any other exception counts as `Unavailable`.
     fn token(&self, why: TokenRequest) -> Result<String, TokenError>;
 }
 
-/// Gives the client the endpoints of the servers that there are now.
+/// Provides the endpoints of the current servers.
 #[uniffi::export(rust, foreign)]
 pub trait EndpointProvider: Send + Sync {
-    /// Endpoints, best first; none: the client goes on with those that it knows, as it does where they make no sense.
+    /// Returns endpoints, best first. With none, or if one is not valid, the client keeps those it has.
     ///
     /// It is called like `TokenProvider::token`, before the next token, when none of the known endpoints could be reached.
     ///
     /// # Errors
-    /// [`TokenError`], whichever: the client goes on with those that it knows.
+    /// [`TokenError`], of any kind: the client keeps the endpoints it has.
     fn endpoints(&self) -> Result<Vec<String>, TokenError>;
 }
 
-/// The providers of the application as the SDK sees them.
+/// The application's providers in the form that the SDK uses.
 pub(crate) struct Foreign {
     pub(crate) tokens: Arc<dyn TokenProvider>,
     pub(crate) endpoints: Option<Arc<dyn EndpointProvider>>,

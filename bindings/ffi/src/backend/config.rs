@@ -42,7 +42,7 @@ pub struct BackendConfig {
     /// The time limit for the answer to a call of the service. Default 10 s.
     #[uniffi(default = None)]
     pub handler_timeout_ms: Option<u64>,
-    /// The number of calls under way at once. Default 1024.
+    /// The maximum number of concurrent calls. Default 1024.
     #[uniffi(default = None)]
     pub handler_concurrency: Option<u32>,
     /// The time that a send waits for the servers' answers. Default 5 s.

@@ -18,7 +18,7 @@ pub enum BackendError {
         code: String,
         /// The reason, in a human-readable form.
         reason: String,
-        /// Whether a retry may succeed and cannot have the effect twice.
+        /// Set if a retry may succeed and cannot have the effect twice.
         retryable: bool,
     },
 }
@@ -29,7 +29,7 @@ impl BackendError {
         Self::of("invalid", reason, false)
     }
 
-    /// A service that is needed does not answer.
+    /// Creates an error for a required service that does not answer.
     pub(crate) fn unavailable(reason: impl ToString) -> Self {
         Self::of("unavailable", reason, true)
     }

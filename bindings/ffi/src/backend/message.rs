@@ -255,7 +255,7 @@ pub enum DeviceState {
     Acked,
     /// The server queued the message, but the device did not acknowledge it in time.
     Pushed,
-    /// Whether the server queued the message is unknown, and the device did not acknowledge it in time.
+    /// It is unknown if the server queued the message, and the device did not acknowledge it in time.
     Unconfirmed,
     /// The device is no longer connected, and has not acknowledged the message.
     Offline,

@@ -1,7 +1,7 @@
-//! The back-end half, for Python. It is a feature of its own, which a phone's library does not hold.
+//! The back-end half, for Python. It is a feature of its own, which a phone's library leaves out.
 //!
-//! Everything that waits runs on the library's threads and goes on if the caller does not wait for it any more: a send that was
-//! cancelled half-way would have been sent or not.
+//! Asynchronous work runs on the library's threads and continues if the caller stops waiting for it. Otherwise the effect of a
+//! send that was cancelled half-way would be unknown.
 
 mod channel;
 mod config;
@@ -41,7 +41,7 @@ use crate::{ChangeKind, runtime};
 /// A back end, which sends messages to users and serves what their devices publish.
 #[derive(Debug, uniffi::Object)]
 pub struct Backend {
-    /// None once it is shut down: what it stands on can be opened again then.
+    /// `None` after shutdown, so that the services it uses can be opened again.
     im: Mutex<Option<sdk::Im>>,
 }
 
@@ -60,7 +60,7 @@ async fn run<T: Send + 'static>(
     job: impl Future<Output = Result<T, BackendError>> + Send + 'static,
 ) -> Result<T, BackendError> {
     let task = runtime::handle()?.spawn(job);
-    // It has panicked, or the threads have ended.
+    // An error means that the job has panicked, or that the threads have ended.
     task.await.unwrap_or_else(|error| Err(BackendError::of("ended", error, false)))
 }
 
@@ -75,8 +75,8 @@ impl Backend {
         run(async move { Ok(Receipt::new(im.send(message).await?)) }).await
     }
 
-    /// Sends many messages, a number at a time, each independent of the others. The receipts are in the messages' order; of
-    /// a message that could not be sent there is an error in `errors`, by its place.
+    /// Sends many messages, a limited number at a time, each independent of the others. The receipts are in the order of
+    /// the messages. `errors` names each message that could not be sent by its index.
     pub async fn send_many(&self, messages: Vec<OutgoingMessage>) -> Result<SentMany, BackendError> {
         let im = self.im()?;
         run(async move { Ok(send_many(&im, messages).await) }).await
@@ -113,7 +113,7 @@ impl Backend {
         run(async move { Ok(Receipt::new(im.recall(id).await?)) }).await
     }
 
-    /// Ends the back end.
+    /// Shuts the back end down.
     pub async fn shutdown(&self) {
         let im = self.im.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(im) = im else { return };
@@ -121,7 +121,7 @@ impl Backend {
             im.shutdown().await;
             Ok(())
         });
-        // Without threads it has ended.
+        // An error means that the threads have ended already.
         drop(ended.await);
     }
 }
@@ -129,22 +129,22 @@ impl Backend {
 /// The results of many sends.
 #[derive(Clone, Debug, uniffi::Record)]
 pub struct SentMany {
-    /// The ids that the messages got, in their order; 0: it could not be sent.
+    /// The ids of the messages, in order; 0 for a message that could not be sent.
     pub message_ids: Vec<u64>,
-    /// Why messages could not be sent.
+    /// The errors of messages that could not be sent.
     pub errors: Vec<SendFailed>,
 }
 
-/// Why one of many messages could not be sent.
+/// The error of one of many messages.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct SendFailed {
-    /// The message's place, from 0.
+    /// The index of the message, from 0.
     pub index: u32,
-    /// A name that stays the same over versions and languages.
+    /// A name that is stable across versions and languages.
     pub code: String,
     /// The reason, in a human-readable form.
     pub reason: String,
-    /// Whether a retry may succeed and cannot arrive twice.
+    /// Set if a retry may succeed and cannot make the message arrive twice.
     pub retryable: bool,
 }
 
@@ -175,5 +175,5 @@ async fn send_many(im: &sdk::Im, messages: Vec<OutgoingMessage>) -> SentMany {
     sent
 }
 
-/// The number of sends of one call that are under way at once: enough to fill a pipeline, and few enough that other work need not wait long.
+/// The number of concurrent sends of one call: enough to fill a pipeline, and few enough that other work need not wait long.
 const CONCURRENT_SENDS: usize = 128;

@@ -21,8 +21,8 @@ use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 use super::{Backend, BackendError, LoggedMessage, OutgoingMessage, run};
 use crate::{ChangeKind, Content, Conversation, ConversationState, Recipient, Signal};
 
-/// The kinds of calls that a service wants. Those that it does not want are answered as the guide says for a handler that says nothing
-/// about them.
+/// The kinds of calls that a service wants. The other kinds are answered like those of a handler without a method for them, see
+/// the guide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct ServiceCalls {
     /// Requests of devices to join a room.
@@ -168,7 +168,7 @@ pub enum Call {
         device: String,
         /// The other user.
         to_user: String,
-        /// The way.
+        /// The way in which the user would reach the other.
         kind: ReachKind,
     },
     /// A device signals something.
@@ -221,7 +221,7 @@ pub enum Call {
         from_user: String,
         /// The device.
         device: String,
-        /// The purpose.
+        /// The requested data or change.
         kind: RequestKind,
     },
     /// A published message has been logged.

@@ -1,4 +1,4 @@
-//! Changing messages that were sent before.
+//! Changes of messages that were sent before.
 
 use std::sync::Arc;
 
@@ -6,14 +6,15 @@ use crate::{
     ChangeKind, Client, Content, MessageRef, PublishError, Published, SendError, SendHandle, client::limited,
 };
 
-/// Each is sent like a message; once the back end has taken it, it comes to all devices, this one too.
+/// Each change is sent like a message. Once the back end has accepted it, it comes to all devices, including
+/// this one.
 #[uniffi::export]
 impl Client {
-    /// Changes a message: recalls it, edits it, deletes it for this user, reacts to it or pins it. With `within_ms` the client gives up
-    /// after that time.
+    /// Changes a message: recalls it, edits it, deletes it for this user, reacts to it or pins it. With `within_ms` the client
+    /// gives up after that time.
     ///
     /// # Errors
-    /// [`SendError`]: it was not taken, and nothing will be sent. So do those below.
+    /// [`SendError`], here and below: the change was not accepted, and will not be sent.
     #[uniffi::method(default(within_ms = None))]
     pub async fn change(
         &self,
@@ -25,7 +26,7 @@ impl Client {
         Ok(SendHandle::new(limited(request, within_ms).await?))
     }
 
-    /// Changes a message and waits until the back end has taken it, as `send_and_wait` does.
+    /// Changes a message and waits until the back end has accepted the change, as `send_and_wait` does.
     ///
     /// # Errors
     /// [`PublishError`], which says whether anything was sent.
@@ -40,7 +41,7 @@ impl Client {
         Ok(limited(request, within_ms).outcome().await?.into())
     }
 
-    /// Takes the message back: nobody is to see it any more.
+    /// Recalls the message: nobody can see its content any more.
     ///
     /// # Errors
     /// As `change`.
@@ -72,7 +73,7 @@ impl Client {
         self.change(message, ChangeKind::Reaction { emoji, removed: false }, None).await
     }
 
-    /// Takes this user's reaction back.
+    /// Removes this user's reaction.
     ///
     /// # Errors
     /// As `change`.
@@ -88,7 +89,7 @@ impl Client {
         self.change(message, ChangeKind::Pin { removed: false }, None).await
     }
 
-    /// Unpins it.
+    /// Unpins the message.
     ///
     /// # Errors
     /// As `change`.

@@ -1,4 +1,4 @@
-//! Conversations of the user: the list, marks and readers.
+//! The user's conversations: the list, marks and readers.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use crate::{
 
 #[uniffi::export]
 impl Client {
-    /// Returns the user's conversations from `skip` on: pinned ones first, then by their last messages. `limit` 0 is as many as the
-    /// back end likes to send; it may always send fewer than asked for.
+    /// Lists the user's conversations from `skip` on: pinned ones first, then by their last messages. `limit` 0 leaves the number
+    /// to the back end, which may always send fewer than requested.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -20,7 +20,7 @@ impl Client {
         Ok(self.inner.conversations(skip, limit).await?.into())
     }
 
-    /// Tells who has read a message of a channel, by its place: how many, and up to `limit` names.
+    /// Returns the readers of the message at a position of a channel: their number, and up to `limit` names.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -28,8 +28,8 @@ impl Client {
         Ok(self.inner.readers(channel, seq, limit).await?.into())
     }
 
-    /// Everything in a conversation up to a position, as it came with its last message, was read. Returns at once;
-    /// `ConversationsChanged` tells when it stands.
+    /// Marks a conversation as read up to a position, which came with its last message. Returns at once;
+    /// `ConversationsChanged` reports that the mark was set.
     ///
     /// # Errors
     /// [`MarkError`].
@@ -39,7 +39,7 @@ impl Client {
         Ok(self.inner.mark_read(conversation.parse()?, &position).await?)
     }
 
-    /// Pins, mutes, hides or deletes a conversation, or keeps a draft. Returns at once, as `mark_read` does.
+    /// Pins, mutes, hides or deletes a conversation, or saves a draft. Returns at once, as `mark_read` does.
     ///
     /// # Errors
     /// [`MarkError`].
@@ -51,10 +51,10 @@ impl Client {
         Ok(self.inner.set_conversation(conversation.parse()?, change.parse()).await?)
     }
 
-    /// A list of the conversations of this client's user. Ask for it before events are taken.
+    /// Creates a list of the conversations of this client's user. Call this before events are taken.
     ///
     /// # Errors
-    /// [`InvalidContent`]: that is no user id.
+    /// [`InvalidContent`]: the user id is not valid.
     pub fn conversation_list(&self, user: String) -> Result<Arc<ConversationList>, InvalidContent> {
         let list = Arc::new(ConversationList::new(UserId::parse(&user)?));
         self.lists.add(&list);

@@ -6,26 +6,26 @@ use im_sdk::{client as sdk, id::UserId};
 
 use crate::{Client, ListedConversation, Recipient, RequestError};
 
-/// The list of conversations, with last messages and unread counts. It follows the events that its client hands out;
-/// `load` it when `needs_loading` says so: at first, and after something happened that it cannot know the effect of.
+/// The list of conversations, with last messages and unread counts. It follows the events that its client returns.
+/// Call `load` when `needs_loading` returns `true`: at first, and after an event with unknown effect.
 #[derive(Debug, uniffi::Object)]
 pub struct ConversationList {
     state: Mutex<State>,
 }
 
-/// The list that is shown, and the one that is being loaded to take its place.
+/// The list that is shown, and the one that is being loaded to replace it.
 #[derive(Debug)]
 struct State {
     shown: sdk::ConversationList,
-    /// With the number of the attempt.
+    /// The list that is being loaded, with the number of the attempt.
     loading: Option<(u64, sdk::ConversationList)>,
     attempts: u64,
 }
 
-/// The number of unread messages.
+/// A number of unread messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct Unread {
-    /// The number.
+    /// The number of messages.
     pub count: u64,
     /// The actual number may be higher.
     pub more: bool,
@@ -33,16 +33,16 @@ pub struct Unread {
 
 #[uniffi::export]
 impl ConversationList {
-    /// Returns whether it has to be loaded.
+    /// Returns whether the list has to be loaded.
     pub fn needs_loading(&self) -> bool {
         self.lock().shown.needs_loading()
     }
 
-    /// Loads all of it, page by page. Until that is done it shows what it showed before. Of several attempts at once the last
-    /// one counts.
+    /// Loads the whole list, page by page. Until that is done, the list shows its earlier state. Of several concurrent
+    /// attempts the last one counts.
     ///
     /// # Errors
-    /// [`RequestError`]: it still needs loading.
+    /// [`RequestError`]: the list still needs loading.
     pub async fn load(&self, client: Arc<Client>) -> Result<(), RequestError> {
         let attempt = self.lock().begin();
         let mut skip = 0;
@@ -69,12 +69,12 @@ impl ConversationList {
         self.lock().shown.conversations().into_iter().map(ListedConversation::from).collect()
     }
 
-    /// Returns a conversation, also if it is hidden.
+    /// Returns a conversation, even if it is hidden.
     pub fn get(&self, conversation: Recipient) -> Option<ListedConversation> {
         self.lock().shown.get(&conversation.parse().ok()?).map(ListedConversation::from)
     }
 
-    /// Unread messages in all conversations that are in the list and not muted.
+    /// Counts unread messages in all listed conversations that are not muted.
     pub fn unread(&self) -> Unread {
         let sdk::Unread { count, more } = self.lock().shown.unread();
         Unread { count, more }
@@ -83,7 +83,7 @@ impl ConversationList {
 
 #[uniffi::export]
 impl ConversationList {
-    /// Unread messages as at a time, in milliseconds since the Unix epoch: some conversations are muted until then only.
+    /// Counts unread messages as of a time, in milliseconds since the Unix epoch, since a mute may end at a time.
     pub fn unread_at(&self, now_ms: u64) -> Unread {
         let sdk::Unread { count, more } = self.lock().shown.unread_at(now_ms);
         Unread { count, more }
@@ -102,7 +102,7 @@ impl ConversationList {
 }
 
 impl State {
-    /// Returns the number of the attempt.
+    /// Starts an attempt and returns its number.
     fn begin(&mut self) -> u64 {
         self.attempts += 1;
         let mut loading = self.shown.clone();
@@ -130,7 +130,7 @@ impl Lists {
         lists.push(Arc::downgrade(list));
     }
 
-    /// Lets them have what the application is about to see.
+    /// Applies the events that the application is about to get.
     pub(crate) fn apply(&self, events: &[sdk::Event]) {
         let lists: Vec<_> = self.lock().iter().filter_map(Weak::upgrade).collect();
         for list in lists {

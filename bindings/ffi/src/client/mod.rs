@@ -1,4 +1,4 @@
-//! The client.
+//! The client of a device.
 
 mod changes;
 mod conversations;
@@ -16,7 +16,7 @@ use crate::{
     State, TokenProvider, Transport, UnsettledSend, runtime, token::parse_endpoints,
 };
 
-/// A device's connection to its servers: the client makes it, watches over it and makes it again.
+/// The client of a device: connects to a server, watches the connection, and reconnects.
 #[derive(Debug, uniffi::Object)]
 pub struct Client {
     pub(crate) inner: sdk::Client,
@@ -25,22 +25,22 @@ pub struct Client {
 
 #[uniffi::export]
 impl Client {
-    /// Opens a client that is not connected yet. The threads that it needs are the library's own.
+    /// Opens a client that is not connected yet. It runs on the library's own threads.
     ///
     /// # Errors
-    /// [`OpenError`]. The network plays no part.
+    /// [`OpenError`]. The network is not used.
     #[uniffi::constructor]
     pub fn open(config: ClientConfig, tokens: Arc<dyn TokenProvider>) -> Result<Self, OpenError> {
         let inner = sdk::Client::open_on(config.parse(tokens)?, &runtime::handle()?)?;
         Ok(Self { inner, lists: Lists::default() })
     }
 
-    /// Makes a connection and keeps it; at once if it was waiting. Returns at once.
+    /// Connects and stays connected. A client that waits for its next attempt connects now. Returns at once.
     pub fn connect(&self) {
         self.inner.connect();
     }
 
-    /// Ends the connection and stays away. Returns at once.
+    /// Disconnects, and stays disconnected until `connect`. Returns at once.
     pub fn disconnect(&self) {
         self.inner.disconnect();
     }
@@ -48,67 +48,68 @@ impl Client {
     /// Replaces the endpoints, best first, from the next attempt on. Returns at once.
     ///
     /// # Errors
-    /// [`OpenError`] `NoEndpoints` or `InvalidConfig`: the client goes on with those that it knows.
+    /// [`OpenError`] `NoEndpoints` or `InvalidConfig`: the client keeps its endpoints.
     pub fn set_endpoints(&self, endpoints: Vec<String>) -> Result<(), OpenError> {
         self.inner
             .set_endpoints(parse_endpoints(&endpoints)?)
             .map_err(|error| OpenError::NoEndpoints { reason: error.to_string() })
     }
 
-    /// Replaces the provider by a token, from the next connection on, while one that is there stays. Returns at once.
+    /// Replaces the provider by a token, from the next connection on. An existing connection stays. Returns at once.
     pub fn set_token(&self, token: String) {
         self.inner.set_token(token);
     }
 
-    /// Returns where the client stands.
+    /// Returns the state of the client.
     pub fn state(&self) -> State {
         self.inner.state().into()
     }
 
-    /// Waits until the client's state is another one than `known`, and returns it: at once, if it is already. Of a closed client
-    /// that is `Closed`.
+    /// Waits until the client's state differs from `known`, and returns it, at once if it differs already. A closed client
+    /// returns `Closed`.
     pub async fn state_changed(&self, known: State) -> State {
         self.inner.state_changed(known.into()).await.into()
     }
 
-    /// Returns the transport of the connection; none unless connected.
+    /// Returns the transport of the connection, or none unless connected.
     pub fn transport(&self) -> Option<Transport> {
         self.inner.transport().map(Transport::from)
     }
 
-    /// Counts received messages that were skipped because their ids made no sense.
+    /// Returns the number of received messages that were skipped because their ids are not valid.
     pub fn skipped_messages(&self) -> u64 {
         self.inner.skipped_messages()
     }
 
-    /// Counts entries of logs that came although they were known, and were dropped.
+    /// Returns the number of entries of logs that were dropped because they had come before.
     pub fn repeated_messages(&self) -> u64 {
         self.inner.repeated_messages()
     }
 
-    /// Takes the next events, in order: at least one, waiting for it if need be, and at most `max`. Empty only when the
-    /// client is closed and everything was taken. The application has to keep calling this.
+    /// Takes the next events, in order: at least one, waiting for it if necessary, and at most `max`. Returns an empty
+    /// list only when the client is closed and all events were taken. The application has to keep calling this.
     pub async fn next_events(&self, max: u32) -> Vec<Event> {
         let events = self.inner.next_events(max as usize).await;
         self.lists.apply(&events);
         events.into_iter().map(Event::from).collect()
     }
 
-    /// Acknowledges that the application has dealt with everything in a log up to a position. Returns at once. After a
-    /// restart of the process the log goes on behind it.
+    /// Acknowledges that the application has processed a log up to a position. Returns at once. After a restart of the
+    /// process, the log continues after it.
     ///
-    /// A position that did not come with an event is passed over.
+    /// A position that did not come with an event is ignored.
     pub fn ack(&self, position: Position) {
         if let Some(position) = position.parse() {
             self.inner.ack(&position);
         }
     }
 
-    /// Sends a message to a user or a channel. Returns a handle as soon as the store has it; `Published` or `PublishFailed` tells the
-    /// outcome, and so does the handle. With `within_ms` the client gives up after that time, waiting for a connection included.
+    /// Sends a message to a user or a channel. Returns a handle as soon as the store has the message. `Published` or
+    /// `PublishFailed` reports the outcome, and so does the handle. With `within_ms` the client gives up after that time,
+    /// including the wait for a connection.
     ///
     /// # Errors
-    /// [`SendError`]: it was not taken, and nothing will be sent.
+    /// [`SendError`]: the message was not accepted, and will not be sent.
     #[uniffi::method(default(within_ms = None))]
     pub async fn send(
         &self,
@@ -120,8 +121,8 @@ impl Client {
         Ok(SendHandle::new(limited(request, within_ms).await?))
     }
 
-    /// Sends a message to a user or a channel and waits for the outcome, for `publish_timeout_ms` of the configuration unless
-    /// `within_ms` says otherwise. It is told here alone: no event follows, and what has failed is not kept.
+    /// Sends a message to a user or a channel and waits for the outcome, for `within_ms` or else for `publish_timeout_ms` of
+    /// the configuration. No event reports the outcome, and a failed send is not kept.
     ///
     /// # Errors
     /// [`PublishError`], which says whether anything was sent.
@@ -136,13 +137,13 @@ impl Client {
         Ok(limited(request, within_ms).outcome().await?.into())
     }
 
-    /// Lists the sends that are not settled, of this process and earlier ones, in order.
+    /// Returns the unsettled sends of this process and earlier ones, in order.
     pub async fn unsettled_sends(&self) -> Vec<UnsettledSend> {
         self.inner.unsettled_sends().await.into_iter().map(UnsettledSend::from).collect()
     }
 
-    /// Reads a page of the past, of the user's inbox or of a channel. `limit` 0 is as many as the back end likes to send; it may
-    /// always send fewer than asked for.
+    /// Reads a page of history, of the user's inbox or of a channel. `limit` 0 leaves the number to the back end, which may
+    /// always send fewer than requested.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -156,7 +157,7 @@ impl Client {
         Ok(self.inner.history(conversation.parse()?, range, limit).await?.into())
     }
 
-    /// Reads a page of the past with messages of some kinds or of some time, or around a message.
+    /// Reads a page of history with messages of some kinds or of some time, or around a message.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -169,8 +170,8 @@ impl Client {
         Ok(self.inner.history(conversation.parse()?, query.parse()?, limit).await?.into())
     }
 
-    /// Reads a page of entries as they are in the log: messages, and changes at the places where they were made. `history` has put them
-    /// together.
+    /// Reads a page of raw log entries: messages, and changes where they were made. `history` returns messages with their changes
+    /// applied.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -183,7 +184,8 @@ impl Client {
         Ok(self.inner.raw_history(conversation.parse()?, query.parse()?, limit).await?.into())
     }
 
-    /// Reads the messages that a reset left out: the last ones up to its position. The page's `next` leads further back, for `history`.
+    /// Reads the messages that a reset left out: the last ones up to its position. The page's `next` leads further back, for
+    /// `history`.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -192,7 +194,7 @@ impl Client {
         Ok(self.inner.fill(&reset.parse().ok_or_else(invalid)?, limit).await?.into())
     }
 
-    /// Searches for messages in all that the user may see and that the back ends keep for good, or in one conversation of it.
+    /// Searches the archived messages that the user may see, in all conversations or in one.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -200,30 +202,30 @@ impl Client {
         Ok(self.inner.search(search.parse()?, limit).await?.into())
     }
 
-    /// Tells the client that the device has another network, or has one again: a connection is probed, an attempt begins anew. Returns
-    /// at once.
+    /// Reports that the device has another network, or has one again. An existing connection is probed, and a running attempt
+    /// starts over. Returns at once.
     pub fn network_changed(&self) {
         self.inner.network_changed();
     }
 
-    /// Tells the client that its application goes into the background. Within that time it sends what waits, if it is connected, saves
-    /// everything, ends the connection and closes the store's file. Returns true if all of that is done, and false if the time was too
-    /// short, or the application came back first.
+    /// Reports that the application goes into the background. Within this time the client sends what waits, if it is connected,
+    /// saves everything, disconnects, and closes the store's file. Returns `true` if all of that is done, and `false` if the time
+    /// was too short, or the application came back first.
     pub async fn entered_background(&self, within_ms: u64) -> bool {
         self.inner.entered_background(Duration::from_millis(within_ms)).await
     }
 
-    /// Tells the client that its application is in the foreground again: it connects if it was connected before. Returns at once.
+    /// Reports that the application is in the foreground again. The client connects if it was connected before. Returns at once.
     pub fn entered_foreground(&self) {
         self.inner.entered_foreground();
     }
 
-    /// Tells the client that the device is short of memory. Nothing is forgotten. Returns at once.
+    /// Reports that the device is short of memory. No data is lost. Returns at once.
     pub fn memory_pressure(&self) {
         self.inner.memory_pressure();
     }
 
-    /// Ends the client for good and waits until that is done, for some seconds at most.
+    /// Closes the client for good and waits until that is done, for some seconds at most.
     pub async fn shutdown(&self) {
         self.inner.shutdown().await;
     }

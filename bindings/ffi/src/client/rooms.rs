@@ -6,7 +6,8 @@ use crate::{Client, JoinedRoom, Recipient, RequestError, Signal, UserPresence};
 
 #[uniffi::export]
 impl Client {
-    /// Joins a room, if the back end lets the device in. It stays in over changes of the connection.
+    /// Joins a room, if the back end lets the device in. The device stays in it over changes of the
+    /// connection.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -22,7 +23,7 @@ impl Client {
         Ok(self.inner.leave_room(channel).await?)
     }
 
-    /// Watches these users, at most 500, and no others, and returns their presence. `Presence` events tell when that changes.
+    /// Watches these users, at most 500, and no others, and returns their presence. `Presence` events report changes.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -30,8 +31,9 @@ impl Client {
         Ok(self.inner.watch(users).await?.into_iter().map(UserPresence::from).collect())
     }
 
-    /// Signals something to a user's devices, or to a channel that the user is a member of or a room that the device is in. Returns
-    /// false if it is not sent: there is no connection, or the receiver's id is not valid.
+    /// Sends a signal to a user's devices, to a channel that the user is a member of, or to a room that the device is in. Returns
+    /// `false` if it is not sent: there is no connection, too many signals are waiting, the signal is too large, or the
+    /// recipient's id is not valid.
     pub async fn signal(&self, to: Recipient, signal: Signal) -> bool {
         match to.parse() {
             Ok(to) => self.inner.signal(to, signal.into()).await,
@@ -39,7 +41,7 @@ impl Client {
         }
     }
 
-    /// Signals something to one device of a user, as a signal from it has named it.
+    /// Sends a signal to one device of a user, as named by a signal from it.
     pub async fn signal_device(&self, to: String, device: String, signal: Signal) -> bool {
         match (UserId::parse(&to), device.parse::<Device>()) {
             (Ok(user), Ok(device)) => self.inner.signal_device(user, device, signal.into()).await,

@@ -1,4 +1,4 @@
-//! From the SDK's types and back.
+//! Conversions between these types and the SDK's.
 
 use im_sdk::{
     content as sdk,

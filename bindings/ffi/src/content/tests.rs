@@ -102,7 +102,7 @@ fn every_kind_goes_there_and_back() {
 
 #[test]
 fn what_this_version_does_not_know_survives() {
-    // Kind 11, as a newer version writes it, inside of a bundle.
+    // Kind 11, as a newer version would write it, inside of a bundle.
     let newer = vec![0x5a, 3, 7, 8, 9];
     let content = decode_content(newer.clone()).unwrap();
     assert_eq!((&content.body, &content.unknown), (&Body::Unknown, &Some(newer.clone())));

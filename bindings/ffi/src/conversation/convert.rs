@@ -1,4 +1,4 @@
-//! From the SDK's types and to them.
+//! Conversions between these types and the SDK's.
 
 use im_sdk::{
     client as sdk,
@@ -151,7 +151,7 @@ impl From<sdk::MarkError> for MarkError {
         match error {
             sdk::MarkError::DraftTooLong { bytes } => Self::DraftTooLong { reason, bytes: bytes as u64 },
             sdk::MarkError::QueueFull => Self::QueueFull { reason },
-            // Whatever comes to be known later: it was not taken.
+            // Any error of a later version: the mark was not set.
             _ => Self::Closed { reason },
         }
     }

@@ -163,7 +163,7 @@ class BackendConfig:
     handler_timeout: float | None = None
     """The time limit for the answer to a call of the service, in seconds. None: 10."""
     handler_concurrency: int | None = None
-    """The number of calls under way at once. None: 1024."""
+    """The maximum number of concurrent calls. None: 1024."""
     send_timeout: float | None = None
     """The time that a send waits for the servers' answers, in seconds. None: 5."""
     recall_within: float | None = None
@@ -212,7 +212,7 @@ class OutgoingMessage:
     """A message to be sent."""
 
     to: Receivers | None
-    """The recipients. None: implied by the call that sends the message, such as ``send_to_room``."""
+    """The recipients. None: implied by the call that sends the message, such as :meth:`RoomAdmin.send`."""
     said: str | Content | Body
     """The content; a plain string is a text."""
     from_user: str | None = None
@@ -361,7 +361,7 @@ class LoggedMessage:
 
     @property
     def text(self) -> str | None:
-        """Its text, if it is a plain one."""
+        """The text, if the content is a plain text."""
         return self.content.text
 
 
@@ -460,11 +460,11 @@ class LogPlace:
 
 
 class Refusal(Exception):
-    """Raised by a method of a :class:`Handler` that refuses what it was asked."""
+    """Raised by a method of a :class:`Handler` to refuse a call."""
 
     def __init__(self, reason: str, code: int = 0, *, retry_after: float | None = None) -> None:
-        """``reason`` is for the user to read, ``code`` the application's own, 0 or more. With ``retry_after`` it is a refusal for now:
-        devices ask again after that many seconds."""
+        """Creates a refusal. ``reason`` is shown to the user, and ``code`` is the application's own, 0 or more. With ``retry_after``
+        the refusal is temporary: devices ask again after that many seconds."""
         super().__init__(reason)
         self.reason = reason
         self.code = code
@@ -486,7 +486,10 @@ class _Call:
 @dataclass(slots=True)
 class _Refusable(_Call):
     def refuse(self, reason: str, code: int = 0, *, retry_after: float | None = None) -> bool:
-        """Refuses, with a reason for the user. The device retries after ``retry_after`` seconds. Returns False if it came too late."""
+        """Refuses, with a reason for the user. With ``retry_after`` the device retries after that many seconds.
+
+        Returns False if it came too late.
+        """
         retry_after_ms = bridge.optional_milliseconds(retry_after)
         return self._answer(native.Decision.REFUSE(reason=reason, code=code, retry_after_ms=retry_after_ms))
 
@@ -513,7 +516,7 @@ class Publish(_Refusable):
 
     @property
     def text(self) -> str | None:
-        """Its text, if it is a plain one."""
+        """The text, if the content is a plain text."""
         return self.content.text
 
     def accept(self, *, text: str | None = None, answer: bytes = b"") -> bool:
@@ -609,11 +612,11 @@ class ChangeRequest(_Refusable):
         return self._answer(_allow())
 
     def checked(self) -> bool:
-        """Allows it if the policy does, without a :class:``Publish``."""
+        """Allows it if the policy does, without a :class:`Publish`."""
         return self._answer(native.Decision.CHECKED())
 
     def default(self) -> bool:
-        """Leaves it to the policy, and then to the answer to a :class:``Publish``."""
+        """Leaves it to the policy, and then to the answer to a :class:`Publish`."""
         return self._answer(native.Decision.DEFAULT())
 
 
@@ -728,8 +731,8 @@ Call = Union[
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceCalls:
-    """The kinds of calls that a service wants, beside publishes. The others are answered as the guide says of a handler that says
-    nothing about them."""
+    """The kinds of calls that a service wants, in addition to publishes. The other kinds are answered like those of a handler
+    without a method for them, see the guide."""
 
     join_room: bool = False
     may_reach: bool = False
@@ -881,10 +884,10 @@ CALLS = 64
 
 
 class Handler:
-    """Decides what becomes of what devices publish. Subclasses override what they want to decide; the other calls are answered by the
-    built-in rules. Each method answers its call, or raises :class:`Refusal`; several run at once.
+    """Handles the calls of devices. Subclasses override the methods that they want to decide; the built-in rules answer the other
+    calls. Each method answers its call, or raises :class:`Refusal`. Several run at once.
 
-    An exception of another kind, or no answer, is in the log, and the device asks again.
+    If a method raises another exception or gives no answer, that is logged, and the device asks again.
     """
 
     async def publish(self, incoming: Publish) -> None:
@@ -1050,8 +1053,8 @@ class Backend:
         return Receipt(await call_whole(self._native.send(message._native())))
 
     async def send_many(self, messages: Sequence[OutgoingMessage]) -> list[int | BackendError]:
-        """Sends many messages at once, each independent of the others. Returns in their order the id that each got, or why it could not
-        be sent."""
+        """Sends many messages at once, each independent of the others. Returns the id of each message, or the error of its send, in
+        order."""
         sent = await call_whole(self._native.send_many([message._native() for message in messages]))
         results: list[int | BackendError] = list(sent.message_ids)
         for failed in sent.errors:
@@ -1079,7 +1082,7 @@ class Backend:
         return Receipt(await call_whole(self._native.recall(message_id)))
 
     def channel(self, channel: str) -> ChannelAdmin:
-        """A group."""
+        """Returns a group."""
         return ChannelAdmin(self, channel)
 
     def room(self, room: str) -> RoomAdmin:
@@ -1207,7 +1210,7 @@ class Backend:
         return health
 
     async def shutdown(self) -> None:
-        """Ends the back end."""
+        """Shuts the back end down."""
         await call_whole(self._native.shutdown())
 
 
@@ -1247,7 +1250,7 @@ class ChannelAdmin:
         return await self._backend.send(t.Channel(self.channel), said, from_user=from_user)
 
     async def online(self) -> int:
-        """The number of connected devices of members."""
+        """Returns the number of connected devices of members."""
         count: int = await call(self._native.channel_online(self.channel))
         return count
 
@@ -1298,7 +1301,7 @@ class RoomAdmin:
         await call_whole(self._native.count_in_room(self.room, kind, add))
 
     async def online(self) -> int:
-        """The number of devices in it."""
+        """Returns the number of devices in it."""
         count: int = await call(self._native.room_online(self.room))
         return count
 
