@@ -11,13 +11,13 @@ const TRANSIENT_TTL: Duration = Duration::from_secs(60 * 60);
 /// A key by which a retry is told from a new entry. Each log remembers its own keys.
 ///
 /// The digest covers the appended data: the same number or key with another digest is a
-/// [`LogError::Conflict`].
+/// [`LogError::Conflict`](super::LogError::Conflict).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DedupKey {
     /// A number assigned by a producer, such as a device, to each entry that it appends.
     ///
     /// Numbers rise, and only the last one is remembered: repeating it returns the first result, a
-    /// lower one is [`LogError::Stale`]. The producer is forgotten when it has appended nothing for
+    /// lower one is [`LogError::Stale`](super::LogError::Stale). The producer is forgotten when it has appended nothing for
     /// [`LogBounds::max_age`].
     Producer {
         /// The producer's name, unique within the log.

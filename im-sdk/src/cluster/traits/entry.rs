@@ -15,7 +15,7 @@ pub struct NewEntry {
     /// The key by which a retry is recognised.
     pub dedup_key: Option<DedupKey>,
     /// The user whose device publishes the entry. The entry counts towards this user's share of the
-    /// log (see [`LogBounds::inbox_shares`]). `None` means the backend itself, which is never
+    /// log (see [`LogBounds::inbox_shares`](super::LogBounds::inbox_shares)). `None` means the backend itself, which is never
     /// refused for lack of room.
     pub writer: Option<UserId>,
     /// Whether [`LogStore::check_room`](super::LogStore::check_room) found room a moment ago. The

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The bounds of a log. Entries beyond them are trimmed from the oldest on, by and by.
 ///
 /// A log is full at `max_entries` or `max_bytes`. Entries that users' devices published
-/// ([`NewEntry::writer`]) are then protected from other users. In an inbox they are protected until
+/// ([`NewEntry::writer`](super::NewEntry::writer)) are then protected from other users. In an inbox they are protected until
 /// a device of its owner has acknowledged them; in a channel, and in an inbox whose owner has
 /// acknowledged nothing, for `unread_grace`. Entries of a writer that has used up its share are not
 /// protected.
@@ -29,7 +29,7 @@ pub struct LogBounds {
     pub max_bytes: u64,
     /// The maximum age of an entry, by the time in its message id. Default 30 days. Older entries
     /// are never returned. A producer that has appended nothing for that long is forgotten (see
-    /// [`DedupKey::Producer`]).
+    /// [`DedupKey::Producer`](super::DedupKey::Producer)).
     pub max_age: Duration,
     /// The number of shares of an inbox. A writer has one: with the default of 8, an eighth of
     /// `max_entries` and of `max_bytes`.
