@@ -1,22 +1,22 @@
-//! File descriptors: fits the limits of a configuration to them, and makes room for them before anybody waits for it.
+//! File descriptors: fits the limits of a configuration to them, and grows their table before connections have to wait for it.
 
 use rustix::io::fcntl_dupfd_cloexec;
 
 use crate::config::{Limits, ServerConfig};
 
-/// The size to which the table of open files grows at once. At 8 bytes each, that is half a MiB of the kernel's memory. A full table doubles,
-/// and in a process with threads that waits for every processor (on Linux, for RCU): 5 to 15 ms each time, in which nobody is accepted.
-/// From 64 on, a storm of 10,000 devices would meet that seven times.
+/// The size to which the table of open files grows at once. At 8 bytes each, that is half a MiB of the kernel's memory. A full
+/// table doubles, and in a process with threads that waits for every processor (on Linux, for RCU): 5 to 15 ms each time, in which
+/// no connection is accepted. From 64 entries on, a storm of 10,000 devices would cause seven such waits.
 const LARGEST: i32 = 65_536;
 
 /// Descriptors for everything else: Redis, NATS, files, listeners, and connections that close.
 const OTHERS: u64 = 128;
 
-/// Lowers [`Limits::max_connections`] and [`Limits::max_handshakes`] to what the operating system lets this process open, so that devices
-/// are told that the server is full instead of waiting for it. Each WebSocket is a descriptor.
+/// Lowers [`Limits::max_connections`] and [`Limits::max_handshakes`] to what the operating system lets this process open. Devices
+/// then learn that the server is full instead of waiting for it. Each WebSocket takes a descriptor.
 ///
-/// Returns a warning for the operator if it lowered them. The program calls this when it starts. An application that embeds a server
-/// may, after it has raised its own limit.
+/// Returns a warning for the operator if it lowered them. The program calls this when it starts. An application that embeds a
+/// server may call it after it has raised its own limit.
 pub fn fit_fd_limit(config: &mut ServerConfig) -> Option<String> {
     let open_files = rlimit::Resource::NOFILE.get_soft().ok()?;
     config.websocket?;
@@ -38,14 +38,14 @@ fn fit(limits: &mut Limits, open_files: u64) -> Option<String> {
     ))
 }
 
-/// A smaller table is not worth the trouble.
+/// The minimum size worth growing to.
 const SMALLEST: i32 = 256;
 
-/// Grows the table, as far as the limit of open files allows. Once is enough: it never shrinks.
+/// Grows the table, as far as the limit of open files allows. Once is enough: the table never shrinks.
 pub(crate) fn reserve() {
     let mut size = LARGEST;
     while size >= SMALLEST {
-        // Opens a descriptor with the highest number, for a moment. Beyond the limit it is refused.
+        // Opens a descriptor with the highest number, for a moment. Beyond the limit, the operating system refuses it.
         if fcntl_dupfd_cloexec(std::io::stderr(), size - 1).is_ok() {
             return;
         }

@@ -53,7 +53,7 @@ pub enum ListenError {
     Tls(#[from] TlsError),
 }
 
-/// Checks that there is something to listen on, and the files of the certificate and its key, if this server needs them.
+/// Checks that an address to listen on is set, and the files of the certificate and its key, if this server needs them.
 ///
 /// # Errors
 /// [`ListenError::NoListener`], [`ListenError::Tls`].
@@ -90,9 +90,9 @@ pub(crate) struct Addresses {
 impl Addresses {
     /// Waits until the operating system has the QUIC address back.
     ///
-    /// The library closes the socket in a task of its own, a moment after the last handle is gone, and tells nobody. It keeps the
-    /// socket for connections that drain, for three times as long as an acknowledgement may take. After a freeze that is three times
-    /// the freeze, so these connections get another socket.
+    /// The library closes the socket in a task of its own, a moment after the last handle is gone, and reports nothing. It keeps
+    /// the socket for connections that drain, for three times as long as an acknowledgement may take. After a freeze that is three
+    /// times the freeze, so these connections are moved to another socket.
     pub(crate) async fn released(&mut self) {
         if let Some(endpoint) = self.quic_endpoint.take()
             && endpoint.open_connections() > 0
@@ -106,19 +106,19 @@ impl Addresses {
     }
 }
 
-/// Moves the connections of an endpoint to a socket that nobody knows, so that they receive nothing more.
+/// Moves the connections of an endpoint to a socket with an unannounced address, on which they receive nothing.
 fn leave_socket(endpoint: &Endpoint) -> io::Result<()> {
     let nowhere = match endpoint.local_addr()? {
         SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::LOCALHOST, 0)),
     };
     let socket = TokioRuntime.wrap_udp_socket(UdpSocket::bind(nowhere)?)?;
-    // The endpoint also listens on the previous socket until something comes in. The second time nothing is left of that.
+    // The endpoint also listens on the previous socket until a packet arrives. After the second call, the first socket is released.
     endpoint.rebind_abstract(Arc::clone(&socket))?;
     endpoint.rebind_abstract(socket)
 }
 
-/// How often to look whether the socket is gone.
+/// The interval at which the socket is checked.
 const RELEASE_POLL: Duration = Duration::from_millis(1);
 
 /// Bound sockets that are not served yet.
@@ -143,7 +143,7 @@ impl Listeners {
         Ok(listeners)
     }
 
-    /// Returns the addresses that devices are told: the configured ones, or those on which the server listens.
+    /// Returns the addresses announced to devices: the configured ones, or the listening addresses.
     pub(crate) fn endpoints(&self, config: &ServerConfig) -> Vec<String> {
         if !config.advertise.is_empty() {
             return config.advertise.clone();
@@ -176,20 +176,20 @@ impl Listeners {
     }
 }
 
-/// How many connections may wait to be accepted. When all devices of another server come at once, one that finds no room is not
-/// refused: its packet is dropped, and it tries again a second later. The operating system caps this (on Linux at
+/// The maximum number of connections that wait to be accepted. When all devices of another server come at once, one that finds no
+/// room is not refused: its packet is dropped, and it tries again a second later. The operating system caps this (on Linux at
 /// `net.core.somaxconn`, 4096). The library's default is 128.
 const BACKLOG: u32 = 65_535;
 
-/// How many bytes of datagrams may wait to be read, and to be sent, for all connections together. The default (on Linux
-/// `net.core.rmem_default`, 208 KiB) holds the first packets of some ninety devices; one whose packet is dropped tries again a second
-/// later. The operating system caps this (at `net.core.rmem_max`).
+/// The number of bytes of datagrams that may wait to be read, and to be sent, for all connections together. The default (on Linux
+/// `net.core.rmem_default`, 208 KiB) holds the first packets of some ninety devices; a device whose packet is dropped tries again a
+/// second later. The operating system caps this (at `net.core.rmem_max`).
 const DATAGRAM_BUFFER: usize = 8 * 1024 * 1024;
 
 /// Binds and listens. The library's own `bind` leaves no choice of [`BACKLOG`].
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // A server that starts again finds connections of its predecessor.
+    // A server that starts again finds connections of its predecessor on the address.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)

@@ -27,16 +27,16 @@ use crate::{
     registry::{admission::HandshakeMemory, frame_batch::FrameBatch, outbox::Close},
 };
 
-/// How much is read in one go, onto the stack: an idle connection holds no buffer.
+/// The number of bytes read at once, onto the stack: an idle connection holds no buffer.
 const READ_BYTES: usize = 4096;
 
-/// How much a device may send before the server has read it.
+/// The number of bytes that a device may send before the server has read them.
 const RECEIVE_WINDOW: u32 = 128 * 1024;
 
-/// How much a device may send before it is let in: `Hello`, and nothing else.
+/// The number of bytes that a device may send before it is admitted: `Hello`, and nothing else.
 const FIRST_RECEIVE_WINDOW: u32 = 9 * 1024;
 
-/// How much may be on its way to a device without an acknowledgement.
+/// The maximum number of unacknowledged bytes in transit to a device.
 const SEND_WINDOW: u64 = 1024 * 1024;
 
 /// Returns the configuration of a listening endpoint.
@@ -58,8 +58,8 @@ pub(crate) fn server_config(
     Ok(config)
 }
 
-/// Accepts connections until the server drains, and refuses them from then on: without an answer, a device would wait for one until it
-/// gives up.
+/// Accepts connections until the server drains, and refuses them from then on: without an answer, a device would wait for one until
+/// it gives up.
 pub(crate) async fn accept(context: Arc<ServerContext>, endpoint: Endpoint) {
     while let Some(incoming) = endpoint.accept().await {
         if context.lifecycle.draining.is_cancelled() {
@@ -72,7 +72,7 @@ pub(crate) async fn accept(context: Arc<ServerContext>, endpoint: Endpoint) {
 
 fn serve(context: &Arc<ServerContext>, incoming: Incoming) {
     if !incoming.remote_address_validated() && context.admission.is_crowded() {
-        // It comes again, with a token that only its real address received.
+        // The client comes again, with a token that only its real address received.
         let _ = incoming.retry();
         return;
     }
@@ -135,14 +135,14 @@ struct QuicConnection {
     /// The beginning of an incomplete frame.
     buffer: BytesMut,
     frame_limit: usize,
-    /// Accounts for the buffer until the device is let in.
+    /// Accounts for the buffer until the device is admitted.
     handshake_memory: Option<Box<HandshakeMemory>>,
-    /// Whether the first frames of the batch are written in part.
+    /// Whether the first frames of the batch are partly written.
     partly_written: bool,
 }
 
 impl QuicConnection {
-    /// Writes the rest of frames that are written in part: the stream must not end in the middle of a frame.
+    /// Writes the rest of partly written frames: the stream must not end in the middle of a frame.
     async fn complete(&mut self, batch: &FrameBatch) -> Result<(), WriteError> {
         match batch.front() {
             Some(rest) if self.partly_written => self.send.write_all(rest).await,
@@ -202,9 +202,9 @@ impl Transport for QuicConnection {
     }
 
     async fn close(mut self, close: Option<Close>, batch: FrameBatch) {
-        // Dropped, the connection ends with code 0.
+        // A connection that is dropped closes with code 0.
         let Some(close) = close else { return };
-        // A QUIC close discards what is in flight: let the device acknowledge that first.
+        // A QUIC close discards bytes in transit, so the device first has to acknowledge them.
         let goodbye = async {
             if self.complete(&batch).await.is_ok() && self.send.finish().is_ok() {
                 let _ = self.send.stopped().await;

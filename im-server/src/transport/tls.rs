@@ -60,7 +60,7 @@ impl Identity {
             TlsConfig::SelfSigned => Self::self_signed(),
             TlsConfig::Files { certificate, key } => {
                 let identity = Self::read(certificate, key)?;
-                // They may not belong together.
+                // The certificate and the key may not belong together.
                 identity.server_config(&[])?;
                 Ok(identity)
             }
@@ -95,14 +95,14 @@ impl Identity {
         Ok(Self { chain, key, origin })
     }
 
-    /// Returns SHA-256 of the leaf certificate, which a device may pin.
+    /// Returns the SHA-256 digest of the leaf certificate, which a device may pin.
     pub(crate) fn fingerprint(&self) -> Option<[u8; 32]> {
         let leaf = self.chain.first()?;
         digest::digest(&digest::SHA256, leaf).as_ref().try_into().ok()
     }
 
-    /// Returns the key of QUIC's stateless resets. It derives from the certificate's key, so that a restarted server tells devices whose
-    /// connections it does not know any more (RFC 9000, section 10.3.2).
+    /// Returns the key of QUIC's stateless resets. It derives from the certificate's key, so that a restarted server can reset
+    /// connections of its predecessor, which it does not know (RFC 9000, section 10.3.2).
     pub(crate) fn reset_key(&self) -> Arc<dyn HmacKey> {
         let private = hmac::Key::new(hmac::HMAC_SHA256, self.key.secret_der());
         let derived = hmac::sign(&private, b"im-server: QUIC stateless reset");

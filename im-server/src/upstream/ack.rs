@@ -1,7 +1,7 @@
-//! Devices' acknowledgements on their way to the backends.
+//! Forwards devices' acknowledgements to the backends.
 //!
-//! A dropped one does no harm: the device repeats it with its next sync or connection, and every later one of the same log says at
-//! least as much.
+//! A dropped acknowledgement does no harm: the device repeats it with its next sync or connection, and every later one of the same
+//! log covers it.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::registry::connection::Connection;
 
-/// See the module's description.
+/// The entrance of the lane.
 #[derive(Debug)]
 pub(crate) struct Acks {
     lane: Lane<(Arc<Connection>, Bytes)>,
@@ -37,7 +37,7 @@ impl Acks {
     }
 }
 
-/// Encodes acknowledgements, many at a time. If no backend listens, nobody needs them.
+/// Encodes acknowledgements, many at a time. If no backend listens, they are not needed.
 #[derive(Debug)]
 pub(crate) struct AckEncoder {
     pub(super) subject: Subject,
@@ -46,7 +46,7 @@ pub(crate) struct AckEncoder {
 impl Encoder for AckEncoder {
     type Message = (Arc<Connection>, Bytes);
     const LANE: &'static str = "ack";
-    /// Most are of some 20 bytes.
+    /// Most take some 20 bytes.
     const CAPACITY: Capacity = Capacity { items: 8192, bytes: 4 * 1024 * 1024 };
     const MAX_BATCH: usize = 512;
 

@@ -1,5 +1,5 @@
-//! Watches whether any backend listens. While none does, devices are refused and the server cannot help it: it logs when that
-//! begins, probes the bus, and logs when it is over. It also finds out which publications nobody took.
+//! Watches whether any backend listens. While none does, devices are refused: the server logs the beginning of the outage, probes
+//! the bus, and logs the end. The watch also finds out which publications no backend took.
 
 use std::{
     sync::{
@@ -22,17 +22,17 @@ use tokio_util::sync::CancellationToken;
 use super::in_flight::{Fate, InFlight, PublicationId};
 use crate::logging::throttle::LogThrottle;
 
-/// How often the bus may be probed, and how often a marker goes out while devices publish or ask.
+/// The minimum time between two probes of the bus, and the interval of markers while devices publish or ask.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// After which time a probe counts as lost, together with the connection to the bus.
+/// The time after which a probe counts as lost, together with the connection to the bus.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// See the module's description.
+/// The state of the watch.
 #[derive(Debug, Default)]
 pub(crate) struct BackendWatch {
     state: Mutex<State>,
-    /// Something was published that the bus does not return if nobody takes it.
+    /// Whether a message was published that the bus does not return if no backend takes it.
     probe_wanted: AtomicBool,
     log: LogThrottle,
 }
@@ -55,20 +55,20 @@ struct Absence {
 #[derive(Debug)]
 struct Probe {
     at: Instant,
-    /// How much has come back since.
+    /// The number of publications that have come back since.
     returned: u32,
 }
 
-/// What a tick sends.
+/// The messages that a tick sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tick {
     Probe,
-    /// A marker alone, which decides about what devices have sent.
+    /// A marker alone, which decides the fate of the publications before it.
     Marker,
     Nothing,
 }
 
-/// A publication that is being handed to the bus, until this is dropped.
+/// A publication that is being handed to the bus, until this guard is dropped.
 #[derive(Debug)]
 pub(crate) struct HandOver {
     watch: Arc<BackendWatch>,
@@ -82,13 +82,13 @@ impl Drop for HandOver {
 }
 
 impl BackendWatch {
-    /// Counts a publication that comes back if nobody takes it, and that is about to be handed to the bus.
+    /// Counts a publication that is about to be handed to the bus, and that comes back if no backend takes it.
     pub(crate) fn hand_over(self: &Arc<Self>) -> HandOver {
         let publication = self.lock().in_flight.hand_over();
         HandOver { watch: Arc::clone(self), publication }
     }
 
-    /// Notes that a backend has answered something of a publication. May tell what has come back.
+    /// Notes that a backend has answered a part of a publication. Returns the fate of others if it is known now.
     pub(crate) fn note_taken(&self, publication: PublicationId) -> Option<Fate> {
         self.lock().in_flight.taken(publication)
     }
@@ -98,7 +98,8 @@ impl BackendWatch {
         self.probe_wanted.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that a publication of this server came back because nobody took it. May tell which ones have.
+    /// Notes that a publication of this server came back because no backend took it. Returns the fate of publications if it is
+    /// known now.
     pub(crate) fn note_undelivered(&self, subject: &Subject) -> Option<Fate> {
         let mut state = self.lock();
         if let Some(probe) = &mut state.probe {
@@ -120,7 +121,7 @@ impl BackendWatch {
         fate
     }
 
-    /// Notes that a marker has arrived. Tells what has come back if that is not quite clear.
+    /// Notes that a marker has arrived. Returns the publications of which some came back, if their fate is unclear.
     pub(crate) fn note_marker(&self, number: u64) -> Option<Fate> {
         let mut state = self.lock();
         let fate = state.in_flight.marked(number);
@@ -133,7 +134,7 @@ impl BackendWatch {
         fate
     }
 
-    /// Returns what to send now, which counts as sent.
+    /// Returns the messages to send now, which then count as sent.
     fn tick(&self, now: Instant) -> Tick {
         let mut state = self.lock();
         if state.probe.as_ref().is_some_and(|probe| now.saturating_duration_since(probe.at) < PROBE_TIMEOUT) {
@@ -194,7 +195,7 @@ impl BackendWatch {
         cluster.bus().publish(Publication { subject, return_to, payload }).await
     }
 
-    /// Sends this server an envelope from itself. The bus keeps the order of what one connection publishes.
+    /// Sends this server an envelope from itself. The bus preserves the order of one connection's publications.
     async fn send_marker(&self, cluster: &Cluster, server: &ServerId) -> Result<(), BusError> {
         let number = self.lock().in_flight.mark();
         let envelope = pb::Envelope { publisher: server.to_string(), number, ..pb::Envelope::default() };
@@ -205,7 +206,7 @@ impl BackendWatch {
     }
 }
 
-/// Returns the number of a marker, if the envelope is one of this server.
+/// Returns the number of a marker, if the envelope is a marker of this server.
 pub(crate) fn marker(server: &ServerId, envelope: &pb::Envelope) -> Option<u64> {
     let is_marker = envelope.records.is_empty()
         && envelope.number > 0
@@ -270,7 +271,7 @@ mod tests {
         let marker = probe(&backends);
         let Some(Fate::Returned(returned)) = return_one(&backends) else { panic!("the question alone") };
         assert!(is_absent(&backends));
-        // Beside the question something of a device comes back.
+        // While the probe is in flight, a publication of a device comes back.
         let published = publish(&backends);
         assert!(!returned.contains(&published));
         assert_eq!(return_one(&backends), Some(Fate::Returned([published].into())));
@@ -295,7 +296,7 @@ mod tests {
         let marker = backends.lock().in_flight.mark();
         assert_eq!(backends.note_marker(marker), None);
         assert_eq!(backends.tick(now), Tick::Nothing);
-        // The backend ends.
+        // The backend stops.
         let published = publish(&backends);
         assert_eq!(return_one(&backends), Some(Fate::Returned([published].into())));
     }

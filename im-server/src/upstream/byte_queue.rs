@@ -1,4 +1,4 @@
-//! A queue that is bounded twice: in items, and in the bytes that they hold. Senders never wait.
+//! A queue that is bounded in items and in the bytes that they hold. Senders never wait.
 
 use std::sync::{
     Arc,
@@ -7,14 +7,14 @@ use std::sync::{
 
 use tokio::sync::mpsc;
 
-/// How much a queue holds.
+/// The capacity of a queue.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Capacity {
     pub(crate) items: usize,
     pub(crate) bytes: usize,
 }
 
-/// Roughly how many bytes travel as one message of the bus. NATS takes 1 MiB by default.
+/// The approximate number of bytes in one bus message. The default limit of NATS is 1 MiB.
 const BATCH_BYTES: usize = 256 * 1024;
 
 /// Creates a queue.
@@ -25,23 +25,23 @@ pub(crate) fn channel<T>(capacity: Capacity) -> (Sender<T>, Receiver<T>) {
     (sender, Receiver { queue: receiver, queued })
 }
 
-/// The queue's entrance.
+/// The sending end of a queue.
 #[derive(Debug)]
 pub(crate) struct Sender<T> {
     queue: mpsc::Sender<(T, usize)>,
-    /// Bytes in the queue.
+    /// The number of bytes in the queue.
     queued: Arc<AtomicUsize>,
     bytes: usize,
 }
 
-/// The queue's exit.
+/// The receiving end of a queue.
 #[derive(Debug)]
 pub(crate) struct Receiver<T> {
     queue: mpsc::Receiver<(T, usize)>,
     queued: Arc<AtomicUsize>,
 }
 
-/// Room for one item. Dropped unused, the room is free again.
+/// Room for one item. Dropping it unused frees the room.
 #[derive(Debug)]
 pub(crate) struct Permit<'a, T> {
     permit: Option<mpsc::Permit<'a, (T, usize)>>,
@@ -81,7 +81,7 @@ impl<T> Drop for Permit<'_, T> {
 }
 
 impl<T> Receiver<T> {
-    /// Moves what has queued up into `batch`: at least one item and at most `max`, as much as travels as one message of the bus.
+    /// Moves queued items into `batch`: at least one, at most `max`, and as many as fit into one bus message.
     ///
     /// Returns `false` once the queue is empty and every sender is gone.
     pub(crate) async fn recv_batch(&mut self, batch: &mut Vec<T>, max: usize) -> bool {

@@ -1,51 +1,53 @@
-//! Publications on the bus of which this server does not know yet whether a backend took them.
+//! Publications on the bus of which it is not known yet whether a backend took them.
 //!
-//! The bus brings back what nobody takes, without telling which publication it was. But it keeps the order of one connection:
-//! behind a marker, an envelope of the server to itself, nothing comes back that was handed over before it. So the publications
-//! since the last marker are counted. When as many have come back as backends have not answered, it was these.
+//! The bus returns publications that no backend takes, without naming them. But it preserves the order of one connection: once a
+//! marker has arrived (an envelope of the server to itself), nothing comes back that was handed over before it. So the publications
+//! since the last marker are counted. When the number of returned ones equals the number of unanswered ones, the unanswered ones
+//! came back.
 
 use std::collections::BTreeSet;
 
-/// The number of a publication that comes back if nobody takes it. 0 is none.
+/// The number of a publication that comes back if no backend takes it; 0 for none.
 pub(crate) type PublicationId = u64;
 
-/// The most publications that are remembered between two markers. With more of them, nothing is certain until the next marker.
+/// The maximum number of publications remembered between two markers. Beyond it, nothing is certain until the next marker.
 const MAX_OPEN: usize = 16_384;
 
-/// See the module's description.
+/// The publications since the last marker.
 #[derive(Debug, Default)]
 pub(crate) struct InFlight {
     last: PublicationId,
     last_marker: u64,
-    /// Those since the last marker that no backend has answered.
+    /// The publications since the last marker that no backend has answered.
     open: BTreeSet<PublicationId>,
-    /// Those that are being handed to the bus, which may be before or behind a marker that is sent now. One of each lane.
+    /// The publications that are being handed to the bus, at most one for each lane. They may be before or behind a marker that is
+    /// sent now.
     in_hand: BTreeSet<PublicationId>,
-    /// How many have come back since the last marker.
+    /// The number of publications that have come back since the last marker.
     returned: usize,
     marker: Option<Marker>,
-    /// The last one that was not remembered.
+    /// The last publication that was not remembered.
     forgotten: PublicationId,
 }
 
-/// A marker on its way.
+/// A marker in transit.
 #[derive(Debug)]
 struct Marker {
     number: u64,
-    /// All up to this one are before it, but for `in_hand`.
+    /// All publications up to this one are before the marker, except for those in `in_hand`.
     last: PublicationId,
-    /// Those that may be before or behind it.
+    /// Publications that may be before or behind the marker.
     in_hand: BTreeSet<PublicationId>,
-    /// All after this one are behind it.
+    /// All publications after this one are behind the marker.
     last_perhaps: PublicationId,
 }
 
-/// What became of publications.
+/// The fate of publications.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// Each of them came back: no backend has it.
+    /// Each of them came back: no backend has taken it.
     Returned(BTreeSet<PublicationId>),
-    /// Some of them came back, and backends may have the others.
+    /// Some of them came back, and backends may have taken the others.
     Unclear(BTreeSet<PublicationId>),
 }
 
@@ -62,17 +64,17 @@ impl InFlight {
         self.last
     }
 
-    /// Notes that the bus has it.
+    /// Notes that the bus has the publication.
     pub(crate) fn handed_over(&mut self, publication: PublicationId) {
         self.in_hand.remove(&publication);
     }
 
-    /// Notes that a backend has answered something of it.
+    /// Notes that a backend has answered a part of the publication.
     pub(crate) fn taken(&mut self, publication: PublicationId) -> Option<Fate> {
         if self.open.remove(&publication) { self.all_returned() } else { None }
     }
 
-    /// Notes that one came back.
+    /// Notes that a publication came back.
     pub(crate) fn returned(&mut self) -> Option<Fate> {
         self.returned += 1;
         self.all_returned()
@@ -86,12 +88,12 @@ impl InFlight {
         Some(Fate::Returned(std::mem::take(&mut self.open)))
     }
 
-    /// Returns whether there is something that a marker would decide.
+    /// Returns whether a marker would decide anything.
     pub(crate) fn is_open(&self) -> bool {
         !self.open.is_empty() || self.forgotten > 0
     }
 
-    /// Returns the number of a marker, which is about to be handed to the bus. An earlier one counts as lost.
+    /// Returns the number of a marker that is about to be handed to the bus. An earlier marker counts as lost.
     pub(crate) fn mark(&mut self) -> u64 {
         self.last_marker += 1;
         let (number, last) = (self.last_marker, self.last);
@@ -107,7 +109,7 @@ impl InFlight {
         }
     }
 
-    /// Notes that a marker has come.
+    /// Notes that a marker has arrived.
     pub(crate) fn marked(&mut self, number: u64) -> Option<Fate> {
         let marker = self.marker.take_if(|marker| marker.number == number)?;
         let Marker { last, in_hand, last_perhaps, .. } = marker;
@@ -202,13 +204,13 @@ mod tests {
     enum Step {
         /// A lane counts its next publication.
         HandOver(usize),
-        /// A lane's publication gets onto the bus.
+        /// A lane's publication is handed to the bus.
         Send(usize),
         Mark,
         SendMark,
-        /// The bus hands the next one to a backend, or brings it back.
+        /// The bus passes the next publication to a backend, or returns it.
         Pass(bool),
-        /// The server receives the next thing that came back.
+        /// The server receives the next returned publication.
         Receive,
         Answer(usize),
     }
@@ -231,7 +233,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever lanes, bus and backends do: what a backend took is never said to have come back.
+        /// Whatever lanes, bus and backends do, a publication that a backend took never counts as returned.
         #[test]
         fn what_was_taken_is_never_said_to_have_come_back(steps in proptest::collection::vec(step(), 0..200)) {
             let mut in_flight = InFlight::default();
@@ -245,7 +247,7 @@ mod tests {
                         None
                     }
                     Step::Send(lane) => {
-                        // First onto the bus; that it is there is noted some time later.
+                        // First the bus gets it; that it has it is noted some time later.
                         match lanes[lane].take() {
                             Some((publication, false)) => {
                                 bus.push_back(OnBus::Publication(publication));

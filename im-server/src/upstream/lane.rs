@@ -1,6 +1,6 @@
-//! A lane onto the bus: a bounded queue that is entered without waiting, and the task that publishes what has queued up.
+//! A lane to the bus: a bounded queue that is entered without waiting, and the task that publishes the queued messages.
 //!
-//! All lanes work alike. They differ in their [`Encoder`]: how many messages share a publication, and what it looks like.
+//! All lanes work alike. They differ in their [`Encoder`], which decides how many messages share a publication, and its form.
 
 use std::sync::Arc;
 
@@ -14,16 +14,16 @@ use crate::registry::users::{QueueShare, User};
 
 /// Turns the messages of one lane into publications of the bus.
 pub(crate) trait Encoder: Send + 'static {
-    /// One message in the lane.
+    /// A message in the lane.
     type Message: Send + 'static;
 
     /// The lane's name in the log.
     const LANE: &'static str;
 
-    /// How much may wait in the lane.
+    /// The capacity of the lane.
     const CAPACITY: Capacity;
 
-    /// The most messages that share a publication.
+    /// The maximum number of messages that share a publication.
     const MAX_BATCH: usize;
 
     /// Encodes the messages, of which there are at most [`Self::MAX_BATCH`], as one publication.
@@ -36,7 +36,7 @@ pub(crate) trait Encoder: Send + 'static {
 #[derive(Debug)]
 pub(crate) struct Encoded {
     pub(crate) publication: Publication,
-    /// Held until the bus has the publication, if the publication comes back when nobody takes it.
+    /// Held until the bus has the publication. `None` if the bus does not return the publication when no backend takes it.
     pub(crate) hand_over: Option<HandOver>,
 }
 
@@ -46,27 +46,27 @@ impl From<Publication> for Encoded {
     }
 }
 
-/// The entrance of a lane.
+/// The sending end of a lane.
 #[derive(Debug)]
 pub(crate) struct Lane<M> {
     queue: byte_queue::Sender<Queued<M>>,
 }
 
-/// The exit of a lane.
+/// The receiving end of a lane.
 #[derive(Debug)]
 pub(crate) struct Outgoing<E: Encoder> {
     pub(super) queue: byte_queue::Receiver<Queued<E::Message>>,
 }
 
-/// A message in a lane.
+/// A message in a lane, with its sender's share.
 #[derive(Debug)]
 pub(crate) struct Queued<M> {
     pub(super) message: M,
-    /// The user's share of what waits for the bus. Messages of the server itself belong to no user.
+    /// The user's share of the queues for the bus. Messages of the server itself belong to no user.
     _share: Option<QueueShare>,
 }
 
-/// Room for one message. Dropped unused, the room is free again.
+/// Room for one message. Dropping it unused frees the room.
 #[derive(Debug)]
 pub(crate) struct LanePermit<'a, M> {
     permit: Permit<'a, Queued<M>>,
@@ -82,7 +82,7 @@ pub(crate) fn lane<E: Encoder>() -> (Lane<E::Message>, Outgoing<E>) {
 impl<M> Lane<M> {
     /// Reserves room for a message of this size.
     ///
-    /// Returns `None` if the lane is full, or the user's share of all lanes.
+    /// Returns `None` if the lane is full, or if the user's share of all lanes is used up.
     pub(crate) fn try_reserve(&self, user: &Arc<User>, bytes: usize) -> Option<LanePermit<'_, M>> {
         let share = user.try_queue(bytes)?;
         let permit = self.queue.try_reserve(bytes)?;
@@ -107,7 +107,7 @@ impl<M> LanePermit<'_, M> {
 }
 
 impl<E: Encoder> Outgoing<E> {
-    /// Publishes what has queued up, as many messages at once as fit. Ends when the lane's entrance is gone.
+    /// Publishes queued messages, as many at once as fit. Ends when the lane's sending end is dropped.
     pub(crate) async fn run(mut self, cluster: Cluster, encoder: E) {
         let mut batch = Vec::new();
         while self.queue.recv_batch(&mut batch, E::MAX_BATCH).await {

@@ -1,7 +1,8 @@
-//! What devices send to the backends. Publishes, requests, syncs, acknowledgements and signals travel in lanes: bounded queues,
-//! each with one task that puts what has queued up onto the bus. Devices that come and go are told by [`presence`].
+//! Forwards devices' messages to the backends. Publishes, requests, syncs, acknowledgements and signals travel in lanes: bounded
+//! queues, each with one task that publishes the queued messages on the bus. [`presence`] reports devices that connect and
+//! disconnect.
 //!
-//! A session never waits here: what finds no room is refused or dropped at once.
+//! A session never waits here: a message that finds no room is refused or dropped at once.
 
 pub(crate) mod ack;
 pub(crate) mod backend_watch;
@@ -37,7 +38,7 @@ use self::{
     sync::{SyncEncoder, Syncs},
 };
 
-/// The entrances of all lanes.
+/// The sending ends of all lanes.
 #[derive(Debug)]
 pub(crate) struct Upstream {
     pub(crate) publishes: Publishes,
@@ -49,7 +50,7 @@ pub(crate) struct Upstream {
     pub(crate) backends: Arc<BackendWatch>,
 }
 
-/// The exits of all lanes, until [`UpstreamQueues::spawn`].
+/// The receiving ends of all lanes, until [`UpstreamQueues::spawn`].
 pub(crate) struct UpstreamQueues {
     publishes: Outgoing<PublishEncoder>,
     requests: Outgoing<RequestEncoder>,
@@ -62,7 +63,7 @@ pub(crate) struct UpstreamQueues {
 /// The tasks behind the lanes.
 #[derive(Debug)]
 pub(crate) struct UpstreamTasks {
-    /// End with the lanes' entrances.
+    /// End when the lanes' sending ends are dropped.
     pub(crate) lanes: Vec<JoinHandle<()>>,
     /// Ends after [`Presences::close`].
     pub(crate) presences: JoinHandle<()>,
@@ -89,19 +90,19 @@ impl Upstream {
         (upstream, queues)
     }
 
-    /// Passes a backend's answer to a publish on.
+    /// Passes on a backend's answer to a publish.
     pub(crate) fn answer_publish(&self, connection: ConnectionId, number: u64, frames: Bytes) {
         let taken = self.publishes.pending.answer(connection, number, frames);
         self.refuse(taken.and_then(|publication| self.backends.note_taken(publication)));
     }
 
-    /// Passes a backend's response to a request on.
+    /// Passes on a backend's response to a request.
     pub(crate) fn answer_request(&self, connection: ConnectionId, number: u64, frames: Bytes) {
         let taken = self.requests.pending.answer(connection, number, frames);
         self.refuse(taken.and_then(|publication| self.backends.note_taken(publication)));
     }
 
-    /// Handles that something came back because nobody took it.
+    /// Handles a publication that came back because no backend took it.
     pub(crate) fn handle_undelivered(&self, subject: &Subject) {
         self.refuse(self.backends.note_undelivered(subject));
     }
@@ -111,7 +112,7 @@ impl Upstream {
         self.refuse(self.backends.note_marker(number));
     }
 
-    /// Tells devices what became of their publishes and requests, if that is known now.
+    /// Refuses publishes and requests whose fate is known now.
     fn refuse(&self, fate: Option<Fate>) {
         if let Some(fate) = fate {
             self.publishes.pending.no_backend(&fate);

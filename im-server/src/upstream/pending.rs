@@ -22,30 +22,30 @@ use super::{
 };
 use crate::registry::connection::Connection;
 
-/// See the module's description.
+/// The publishes, or the requests, that wait for their answers.
 #[derive(Debug)]
 pub(crate) struct PendingRequests {
     pending: Mutex<PendingMap>,
-    /// The connection's own count of what it has pending here.
+    /// Returns the counter, stored in the connection, of its requests that are pending here.
     count: fn(&Connection) -> &AtomicU32,
     refuse: Refuse,
-    /// The kind with which the device is told that no backend has taken one.
+    /// The kind of refusal for a request that no backend has taken.
     no_backend: RefusalKind,
     /// The publication that was answered last.
     last_taken: AtomicU64,
 }
 
-/// Encodes a refusal, of a number and with a kind, a reason and the time after which the device may try again.
+/// Encodes a refusal from a number, a kind, a reason and the time after which the device may try again.
 type Refuse = fn(u64, RefusalKind, &str, u32) -> Bytes;
 
-/// Ordered, so that a connection's entries stand together: when many connections end at once, each touches its own alone.
+/// Ordered, so that a connection's entries are adjacent: when many connections end at once, each touches only its own.
 type PendingMap = BTreeMap<(ConnectionId, u64), Pending>;
 
 #[derive(Debug)]
 struct Pending {
     connection: Arc<Connection>,
     since: Instant,
-    /// The publication in which it went onto the bus; 0 before.
+    /// The publication that contains the request; 0 before it is published.
     publication: PublicationId,
     /// Open until the device has its answer.
     span: Span,
@@ -57,12 +57,12 @@ impl Pending {
     }
 }
 
-/// Why a request was not admitted.
+/// The reason for which a request was not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AdmitError {
-    /// The connection has one of this number pending already.
+    /// The connection already has a pending request of this number.
     Duplicate,
-    /// The connection has as many pending as it may.
+    /// The connection has the maximum number of pending requests.
     TooMany,
 }
 
@@ -92,14 +92,15 @@ impl PendingRequests {
         }
     }
 
-    /// Returns whether one of this number is pending. Then it is the same one, sent again by an impatient device, and gets the one
-    /// answer. Only the connection's own session may call this. Most connections have nothing pending, and then this takes no lock.
+    /// Returns whether a request of this number is pending. It is then the same one, repeated by an impatient device, and shares
+    /// the answer. Only the connection's own session may call this. Most connections have nothing pending, and then this takes no
+    /// lock.
     pub(crate) fn contains(&self, connection: &Connection, number: u64) -> bool {
         (self.count)(connection).load(Ordering::Relaxed) > 0
             && self.lock().contains_key(&(connection.id, number))
     }
 
-    /// Notes in which publication requests go onto the bus.
+    /// Notes the publication that contains these requests.
     pub(crate) fn note_publication(
         &self,
         publication: PublicationId,
@@ -113,8 +114,8 @@ impl PendingRequests {
         }
     }
 
-    /// Passes a backend's answer on, unless the device was told something else meanwhile. Returns the publication that a backend has
-    /// taken for certain, if that is known and news: one carries up to hundreds, which are answered together.
+    /// Passes on a backend's answer, unless the device was already told another outcome. Returns the publication if a backend has
+    /// certainly taken it, and if this is news: one publication carries up to hundreds of requests, which are answered together.
     pub(crate) fn answer(
         &self,
         connection: ConnectionId,
@@ -130,7 +131,7 @@ impl PendingRequests {
         (self.last_taken.swap(publication, Ordering::Relaxed) != publication).then_some(publication)
     }
 
-    /// Refuses what nobody took, and what perhaps nobody took. The device tries again under the same number.
+    /// Refuses requests that no backend took, and those that perhaps no backend took. The device tries again under the same number.
     pub(crate) fn no_backend(&self, fate: &Fate) {
         let (kind, publications) = match fate {
             Fate::Returned(publications) => (self.no_backend, publications),
@@ -140,7 +141,7 @@ impl PendingRequests {
         self.refuse_all(&refused, kind, "no back end is listening");
     }
 
-    /// Refuses those that have been pending for longer than this.
+    /// Refuses requests that have been pending for longer than this.
     pub(crate) fn expire(&self, timeout: Duration) {
         let older = self.extract(|pending| pending.since.elapsed() > timeout);
         self.refuse_all(&older, RefusalKind::Unavailable, "no back end answered in time");
@@ -150,7 +151,7 @@ impl PendingRequests {
         self.lock().extract_if(.., |_, pending| which(pending)).collect()
     }
 
-    /// Forgets a connection that is gone. Most have nothing pending, and then this takes no lock.
+    /// Forgets a connection that has ended. Most have nothing pending, and then this takes no lock.
     pub(crate) fn forget(&self, connection: &Connection) {
         if (self.count)(connection).load(Ordering::Relaxed) > 0 {
             self.lock().extract_if(all_of(connection.id), |_, _| true).for_each(drop);
@@ -213,7 +214,7 @@ mod tests {
         Bytes::from_static(&[7])
     }
 
-    /// Takes what a connection was told.
+    /// Takes the frames that were queued for a connection.
     fn told(connection: &Connection) -> Vec<u8> {
         let mut batch = FrameBatch::default();
         let taken = connection.outbox.poll_take(&mut Context::from_waker(Waker::noop()), &mut batch);
@@ -221,7 +222,7 @@ mod tests {
         batch.iter().flatten().copied().collect()
     }
 
-    /// Takes the refusals that a connection was told.
+    /// Takes the refusals that were queued for a connection.
     fn refused(connection: &Connection) -> Vec<(u64, RefusalKind)> {
         let mut bytes = BytesMut::from(&told(connection)[..]);
         let mut refused = Vec::new();

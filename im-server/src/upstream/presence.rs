@@ -1,8 +1,8 @@
-//! Tells the backends which devices come and go.
+//! Reports devices that connect and disconnect to the backends.
 //!
-//! A device that comes is told at once. One that goes is told after a delay, unless it has come back by then, here or elsewhere. One
-//! that has come back is told when it has stayed. Each user has something told at most once in [`USER_PAUSE`]. So a flapping link, or
-//! somebody who connects again and again, causes few messages.
+//! A device that connects is reported at once. One that disconnects is reported after a delay, unless it has reconnected by then,
+//! here or elsewhere. One that has reconnected is reported when it has stayed. Each user is reported at most once in
+//! [`USER_PAUSE`]. An unstable link, or a client that reconnects again and again, therefore causes few messages.
 
 use std::{
     collections::HashMap,
@@ -22,23 +22,23 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// How many changes may be queued, of at most some 300 bytes each. When a server loses its network, all of its devices go within
-/// moments.
+/// The maximum number of queued changes, of at most some 300 bytes each. When a server loses its network, all of its devices
+/// disconnect within moments.
 const MAX_CHANGES: usize = 262_144;
 
-/// The time between two messages about one user.
+/// The time between two reports about one user.
 const USER_PAUSE: Duration = Duration::from_secs(2);
 
-/// How often the queue is searched for changes that are due.
+/// The interval at which the queue is searched for due changes.
 const SCAN_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How many changes travel as one message of the bus.
+/// The maximum number of changes in one bus message.
 const MAX_BATCH: usize = 512;
 
-/// How long it may take to find out whether devices that went are connected elsewhere.
+/// The time limit for finding out whether disconnected devices are connected elsewhere.
 const LOCATE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// See the module's description.
+/// The sending end of the queue of changes.
 #[derive(Debug)]
 pub(crate) struct Presences {
     queue: Arc<PresenceQueue>,
@@ -46,7 +46,7 @@ pub(crate) struct Presences {
 
 #[derive(Debug)]
 struct PresenceQueue {
-    /// How long a device may be gone before that is told.
+    /// The delay before a disconnected device is reported.
     delay: Duration,
     state: Mutex<State>,
     wake: Notify,
@@ -55,26 +55,26 @@ struct PresenceQueue {
 #[derive(Debug, Default)]
 struct State {
     users: HashMap<UserId, UserChanges>,
-    /// Users of whom something may be told at once.
+    /// Users of whom changes may be due at once.
     due: Vec<UserId>,
     /// The number of changes in `users`.
     changes: usize,
     closed: bool,
 }
 
-/// The changes of one user that are to be told.
+/// The unreported changes of one user.
 #[derive(Debug, Default)]
 struct UserChanges {
-    /// The time until which nothing is told.
+    /// The time until which no change is reported.
     quiet_until: Option<Instant>,
     changes: Vec<(Device, Change)>,
 }
 
-/// A device that comes or goes.
+/// A device that has connected or disconnected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Change {
     online: bool,
-    /// In milliseconds since the Unix epoch.
+    /// The time in milliseconds since the Unix epoch.
     at_ms: i64,
     /// Whether the backends know the device as online.
     known: bool,
@@ -88,12 +88,12 @@ impl Presences {
         (Self { queue: Arc::clone(&queue) }, Receiver(queue))
     }
 
-    /// Queues that a device has come or gone, `at` a time since the Unix epoch. Never waits.
+    /// Queues that a device has connected or disconnected, `at` a time since the Unix epoch. Never waits.
     pub(crate) fn try_tell(&self, user: &UserId, device: &Device, online: bool, at: Duration) {
         let at_ms = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
         let now = Instant::now();
         let mut state = self.queue.lock();
-        // Otherwise the task scans at intervals already.
+        // If the queue was not empty, the task scans it at intervals already.
         let was_empty = state.users.is_empty();
         let is_due = state.note(user, device, online, at_ms, self.queue.delay, now);
         drop(state);
@@ -102,7 +102,7 @@ impl Presences {
         }
     }
 
-    /// Closes the queue. [`run`] tells what is left, and ends.
+    /// Closes the queue. [`run`] reports the remaining changes, and ends.
     pub(crate) fn close(&self) {
         self.queue.lock().closed = true;
         self.queue.wake.notify_one();
@@ -116,7 +116,7 @@ impl PresenceQueue {
 }
 
 impl State {
-    /// Returns `true` if something is due now.
+    /// Queues a change. Returns `true` if a change is due now.
     fn note(
         &mut self,
         user: &UserId,
@@ -135,8 +135,8 @@ impl State {
         match of_user.changes.iter().position(|(of, _)| of == device) {
             Some(index) => {
                 let known = of_user.changes[index].1.known;
-                // It is back, and nobody was told that it had gone. But whoever looked meanwhile, for another device's sake,
-                // did not find it. It is told as online when it has stayed for a while.
+                // The device is back before its disconnection was reported. But a backend that looked meanwhile, because of another
+                // device of the user, did not find it, so it is reported as online once it has stayed for a while.
                 let due = if online && known { now + delay } else { due };
                 of_user.changes[index].1 = Change { online, at_ms, known, due };
             }
@@ -196,11 +196,11 @@ impl State {
     }
 }
 
-/// The queue's exit, for [`run`].
+/// The receiving end of the queue, for [`run`].
 #[derive(Debug)]
 pub(crate) struct Receiver(Arc<PresenceQueue>);
 
-/// Tells the backends what is due. Ends after [`Presences::close`].
+/// Reports due changes to the backends. Ends after [`Presences::close`].
 pub(crate) async fn run(cluster: Cluster, receiver: Receiver) {
     let Receiver(queue) = receiver;
     let mut scanned = Instant::now();
@@ -243,7 +243,7 @@ async fn tell(cluster: &Cluster, changes: &[(UserId, Device, Change)]) {
     }
     let publication = Publication {
         subject: cluster.names().upstream_presence(),
-        // If no backend listens, nobody needs to know.
+        // If no backend listens, the report is not needed.
         return_to: None,
         payload: pb::UpstreamPresences { presences }.encode_to_vec().into(),
     };
@@ -252,7 +252,8 @@ async fn tell(cluster: &Cluster, changes: &[(UserId, Device, Change)]) {
     }
 }
 
-/// Returns the devices that went here and are connected elsewhere, or here again. If that cannot be found out, they count as gone.
+/// Returns the devices that disconnected here and are connected elsewhere, or here again. If that cannot be found out, they count
+/// as gone.
 async fn elsewhere<'a>(
     cluster: &Cluster,
     changes: &'a [(UserId, Device, Change)],
@@ -300,7 +301,7 @@ mod tests {
             self.state.note(&self.user.clone(), &device, online, ms as i64, DELAY, now);
         }
 
-        /// Returns the changes that are told at a time: when they were, of which device, and whether it is online.
+        /// Returns the changes reported at a time: their time, the device, and whether it is online.
         fn told(&mut self, ms: u64) -> Vec<(i64, String, bool)> {
             let now = self.at(ms);
             let mut told = self.state.take_at_once(now);
@@ -372,7 +373,7 @@ mod tests {
         test.note(200, "b", false);
         assert_eq!(test.told(3000), [], "nobody was told that it came");
         assert_eq!(test.told(6000), [(200, "b".into(), false)]);
-        // It came back before that.
+        // The device came back before that.
         test.note(8100, "b", true);
         test.note(8200, "b", false);
         test.note(8300, "b", true);

@@ -1,4 +1,4 @@
-//! Devices' publishes on their way to the backends, and those that wait for their results.
+//! Forwards devices' publishes to the backends, and tracks those that wait for their results.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::registry::connection::Connection;
 
-/// See the module's description.
+/// The entrance of the lane, and the pending publishes.
 #[derive(Debug)]
 pub(crate) struct Publishes {
     lane: Lane<pb::UpstreamPublish>,
@@ -55,7 +55,7 @@ impl Publishes {
             connection = %connection.id,
             number
         );
-        // The session has checked that this one is new, and that the connection may have one more.
+        // The session has checked that this number is new, and that the connection may have one more publish.
         if self.pending.admit(connection, number, u32::MAX, span).is_err() {
             return true;
         }
@@ -71,7 +71,7 @@ impl Publishes {
     }
 }
 
-/// Encodes publishes, many at a time. Those that nobody takes come back to `own`.
+/// Encodes publishes, many at a time. The bus returns those that no backend takes to `own`.
 #[derive(Debug)]
 pub(crate) struct PublishEncoder {
     pub(super) server: ServerId,
@@ -84,7 +84,7 @@ pub(crate) struct PublishEncoder {
 impl Encoder for PublishEncoder {
     type Message = pb::UpstreamPublish;
     const LANE: &'static str = "publish";
-    /// As many as are of 1 KiB, fewer of larger ones.
+    /// Room for 8192 publishes of 1 KiB, and for fewer larger ones.
     const CAPACITY: Capacity = Capacity { items: 8192, bytes: 8 * 1024 * 1024 };
     const MAX_BATCH: usize = 512;
 

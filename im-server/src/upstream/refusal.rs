@@ -1,4 +1,4 @@
-//! Refusals that the server itself sends in a backend's place.
+//! Refusals that the server itself sends in place of a backend.
 
 use bytes::Bytes;
 use im_proto::{
@@ -6,16 +6,16 @@ use im_proto::{
     pb::{self, RefusalKind},
 };
 
-/// After which time a device may try again what found no room here, or what no backend took.
+/// The time after which a device may repeat a request that found no room here, or that no backend took.
 pub(crate) const RETRY_MS: u32 = 1000;
 
-/// Encodes a `PublishResult` that refuses.
+/// Encodes a `PublishResult` with a refusal.
 pub(crate) fn of_publish(number: u64, kind: RefusalKind, reason: &str, retry_after_ms: u32) -> Bytes {
     let outcome = Some(pb::publish_result::Outcome::Refused(refused(kind, reason, retry_after_ms)));
     frame::encode(pb::frame::Body::PublishResult(pb::PublishResult { number, outcome }))
 }
 
-/// Encodes a `Response` that refuses.
+/// Encodes a `Response` with a refusal.
 pub(crate) fn of_request(number: u64, kind: RefusalKind, reason: &str, retry_after_ms: u32) -> Bytes {
     let outcome = Some(pb::response::Outcome::Refused(refused(kind, reason, retry_after_ms)));
     frame::encode(pb::frame::Body::Response(pb::Response { number, outcome }))

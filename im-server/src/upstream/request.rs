@@ -1,4 +1,4 @@
-//! Devices' requests on their way to the backends, and those that wait for their responses.
+//! Forwards devices' requests to the backends, and tracks those that wait for their responses.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::registry::connection::Connection;
 
-/// See the module's description.
+/// The entrance of the lane, and the pending requests.
 #[derive(Debug)]
 pub(crate) struct Requests {
     lane: Lane<QueuedRequest>,
@@ -45,15 +45,15 @@ impl Requests {
         let pending = PendingRequests::new(
             |connection| &connection.pending_requests,
             refusal::of_request,
-            // A request may be carried out twice: it need not be certain.
+            // A request may be carried out twice, so its fate need not be certain.
             RefusalKind::Unavailable,
         );
         (Self { lane, pending: Arc::new(pending) }, outgoing)
     }
 
-    /// Queues a device's `Request`, or tells the device why not. Never waits.
+    /// Queues a device's `Request`, or refuses it. Never waits.
     ///
-    /// A number that is pending already is the same request, sent again by an impatient device: it gets the one response.
+    /// A number that is already pending is the same request, repeated by an impatient device: it shares the response.
     pub(crate) fn try_forward(&self, connection: &Arc<Connection>, number: u64, request: Bytes) {
         match self.admit(connection, number, request.len()) {
             Ok(Some(permit)) => {
@@ -66,14 +66,14 @@ impl Requests {
         }
     }
 
-    /// Returns `None` if the request is pending already.
+    /// Admits a request. Returns `None` if it is already pending.
     fn admit(
         &self,
         connection: &Arc<Connection>,
         number: u64,
         bytes: usize,
     ) -> Result<Option<Permit<'_>>, (RefusalKind, &'static str)> {
-        // First: a repetition must not be refused while the first one may yet be answered.
+        // First: a repetition must not be refused while the original may yet be answered.
         if self.pending.contains(connection, number) {
             return Ok(None);
         }
@@ -95,14 +95,14 @@ impl Requests {
         }
     }
 
-    /// Tells a device that its user asks too often.
+    /// Refuses a request because its user asks too often.
     pub(crate) fn refuse(&self, connection: &Connection, number: u64, retry_after_ms: u32) {
         let reason = "the user's devices ask too often, or for too much";
         connection.outbox.try_push(refusal::of_request(number, RefusalKind::TooMany, reason, retry_after_ms));
     }
 }
 
-/// Encodes requests, one at a time. Those that nobody takes come back to `own`.
+/// Encodes requests, one at a time. The bus returns those that no backend takes to `own`.
 #[derive(Debug)]
 pub(crate) struct RequestEncoder {
     pub(super) server: ServerId,
@@ -115,7 +115,7 @@ pub(crate) struct RequestEncoder {
 impl Encoder for RequestEncoder {
     type Message = QueuedRequest;
     const LANE: &'static str = "request";
-    /// Most are of some hundred bytes, but a device may fill a frame.
+    /// Most take some hundred bytes, but a request may fill a frame.
     const CAPACITY: Capacity = Capacity { items: 8192, bytes: 8 * 1024 * 1024 };
     const MAX_BATCH: usize = 1;
 

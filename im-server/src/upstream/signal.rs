@@ -1,4 +1,4 @@
-//! Devices' signals on their way to the backends. A signal may be dropped at any time, and nobody is told.
+//! Forwards devices' signals to the backends. A signal may be dropped at any time, without a report.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{logging::throttle::LogThrottle, registry::connection::Connection};
 
-/// See the module's description.
+/// The entrance of the lane.
 #[derive(Debug)]
 pub(crate) struct Signals {
     lane: Lane<QueuedSignal>,
@@ -56,7 +56,7 @@ impl Signals {
     }
 }
 
-/// Encodes signals, many at a time. If no backend listens, nobody needs them.
+/// Encodes signals, many at a time. If no backend listens, they are not needed.
 #[derive(Debug)]
 pub(crate) struct SignalEncoder {
     pub(super) subject: Subject,
@@ -65,7 +65,7 @@ pub(crate) struct SignalEncoder {
 impl Encoder for SignalEncoder {
     type Message = QueuedSignal;
     const LANE: &'static str = "signal";
-    /// Most are of some 30 bytes; the offer of a call is of some KiB.
+    /// Most take some 30 bytes; the offer of a call takes some KiB.
     const CAPACITY: Capacity = Capacity { items: 8192, bytes: 4 * 1024 * 1024 };
     const MAX_BATCH: usize = 512;
 

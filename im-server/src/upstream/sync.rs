@@ -1,10 +1,10 @@
-//! Devices' syncs on their way to the backends: a device has connected, or asks for what came after its cursors.
+//! Forwards devices' syncs to the backends: a device has connected, or requests the entries after its cursors.
 //!
-//! Each connection has at most one sync in flight, until a backend says that it has ended. Of those that the device asks for
-//! meanwhile, the latest follows: its cursors say more than the earlier ones.
+//! Each connection has at most one sync in flight, until a backend reports its end. Of the syncs that the device requests
+//! meanwhile, only the latest follows: its cursors are ahead of the earlier ones.
 //!
-//! A backend ends a sync early when enough is queued for the connection, and hands back the rest. The rest is kept here and goes out
-//! when the connection has taken what is queued: backends hold nothing for devices that read slowly.
+//! A backend ends a sync early when enough is queued for the connection, and hands back the rest. The rest is stored here and goes
+//! out when the connection has taken the queued frames, so that backends hold nothing for devices that read slowly.
 
 use std::{
     collections::hash_map::Entry,
@@ -31,8 +31,8 @@ use super::{
 };
 use crate::registry::connection::{ByConnection, Connection};
 
-/// How long the end of a sync is awaited before the connection's next one goes out all the same: as long as a device waits that
-/// hears nothing.
+/// The time limit for the end of a sync, after which the connection's next one goes out nevertheless: as long as a device waits
+/// without an answer.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A sync in the lane.
@@ -48,7 +48,7 @@ pub(crate) struct QueuedSync {
 enum SyncBody {
     /// A device's `Sync`, byte for byte.
     Sync(Bytes),
-    /// The rest of an earlier one, as the backend handed it back.
+    /// The rest of an earlier sync, as the backend handed it back.
     Rest(Bytes),
 }
 
@@ -59,25 +59,25 @@ impl SyncBody {
     }
 }
 
-/// See the module's description.
+/// The syncs of all connections.
 #[derive(Debug)]
 pub(crate) struct Syncs {
     lane: Lane<QueuedSync>,
     state: Mutex<State>,
-    /// The number of the last sync that was passed on.
+    /// The number of the last forwarded sync.
     last_number: AtomicU64,
-    /// How many syncs devices have asked for.
+    /// The number of syncs that devices have requested.
     requested: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct State {
     in_flight: ByConnection<InFlight>,
-    /// Syncs that go on when their connection has taken what is queued for it. A later one of the device replaces them.
+    /// Syncs that continue when their connection has taken its queued frames. A later sync of the device replaces them.
     paused: ByConnection<(Arc<Connection>, SyncBody)>,
 }
 
-/// The sync that a backend works on for a connection.
+/// The sync of a connection that a backend is working on.
 #[derive(Debug)]
 struct InFlight {
     connection: Arc<Connection>,
@@ -94,7 +94,7 @@ impl Syncs {
         (Self { lane, state, last_number, requested }, outgoing)
     }
 
-    /// Queues a device's `Sync`, now or behind the one that is in flight. Never waits.
+    /// Queues a device's `Sync`, now or behind the one in flight. Never waits.
     pub(crate) fn try_forward(&self, connection: &Arc<Connection>, sync: Bytes) {
         self.requested.fetch_add(1, Ordering::Relaxed);
         let mut state = self.lock();
@@ -119,14 +119,14 @@ impl Syncs {
     }
 
     /// Handles the end of a sync. The connection's next one goes out, or the `rest` of this one as soon as the connection has taken
-    /// what is queued for it.
+    /// its queued frames.
     pub(crate) fn ended(&self, connection: ConnectionId, number: u64, rest: Bytes) {
         let mut state = self.lock();
         if let Entry::Occupied(entry) = state.in_flight.entry(connection)
             && entry.get().number == number
         {
             let InFlight { connection, next, .. } = entry.remove();
-            // The device knows best how far it has come.
+            // A sync of the device replaces the rest: the device knows best how far it has come.
             let rest = (!rest.is_empty()).then_some(SyncBody::Rest(rest));
             match (next.map(SyncBody::Sync), rest) {
                 (Some(next), None) => self.pass_on(&mut state, connection, next),
@@ -144,7 +144,7 @@ impl Syncs {
         }
     }
 
-    /// Resumes the paused sync of a connection that has taken what was queued for it.
+    /// Resumes the paused sync of a connection that has taken its queued frames.
     pub(crate) fn resume(&self, connection: ConnectionId) {
         let mut state = self.lock();
         if let Some((connection, body)) = state.paused.remove(&connection) {
@@ -152,7 +152,7 @@ impl Syncs {
         }
     }
 
-    /// Gives up the syncs whose end did not come in time.
+    /// Gives up syncs whose end did not come in time.
     pub(crate) fn expire(&self) {
         self.expire_older(END_TIMEOUT);
     }
@@ -167,19 +167,19 @@ impl Syncs {
         }
     }
 
-    /// Forgets a connection that is gone.
+    /// Forgets a connection that has ended.
     pub(crate) fn forget(&self, connection: &Connection) {
         let mut state = self.lock();
         state.in_flight.remove(&connection.id);
         state.paused.remove(&connection.id);
     }
 
-    /// Returns how many syncs backends work on.
+    /// Returns the number of syncs that backends are working on.
     pub(crate) fn in_flight(&self) -> usize {
         self.lock().in_flight.len()
     }
 
-    /// Returns how many syncs devices have asked for since the server started.
+    /// Returns the number of syncs that devices have requested since the server started.
     pub(crate) fn requested(&self) -> u64 {
         self.requested.load(Ordering::Relaxed)
     }
@@ -191,8 +191,8 @@ impl Syncs {
 
 /// Encodes syncs, one at a time.
 ///
-/// If no backend listens, the device asks again by itself. A returned sync would count as a publish that nobody took, since the bus
-/// does not tell what it brings back. So none is returned, and the watch probes soon instead.
+/// If no backend listens, the device asks again by itself. A returned sync would count as a returned publish, since the bus does
+/// not name what it returns. So syncs are published without a return subject, and the watch probes soon instead.
 #[derive(Debug)]
 pub(crate) struct SyncEncoder {
     pub(super) server: ServerId,
@@ -236,7 +236,7 @@ mod tests {
     use crate::{registry::frame_batch::FrameBatch, testing};
 
     fn connection() -> Arc<Connection> {
-        // Dropped, the registration would close the connection.
+        // The registration is leaked: dropping it would close the connection.
         Arc::clone(&Box::leak(Box::new(testing::connection())).connection)
     }
 
@@ -244,7 +244,7 @@ mod tests {
         Bytes::from_static(text.as_bytes())
     }
 
-    /// Takes what goes onto the bus now.
+    /// Takes the messages that go onto the bus now.
     async fn sent(outgoing: &mut Outgoing<SyncEncoder>) -> Vec<(u64, SyncBody)> {
         let next = tokio::time::timeout(Duration::from_millis(20), outgoing.next_batch()).await;
         next.unwrap_or_default().into_iter().map(|queued| (queued.number, queued.body)).collect()
@@ -310,7 +310,7 @@ mod tests {
         assert_eq!(syncs.in_flight(), 0, "no back end is at it");
         take();
         assert_eq!(sent(&mut queue).await, [(2, SyncBody::Rest(sync("rest")))]);
-        // It was quicker than the back end.
+        // The device was quicker than the backend.
         connection.outbox.try_push_paced(Bytes::from_static(&[0; 900]));
         take();
         syncs.ended(connection.id, 2, sync("more"));

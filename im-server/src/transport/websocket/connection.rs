@@ -33,42 +33,42 @@ use crate::{
     },
 };
 
-/// How much is read in one go, onto the stack: an idle connection holds no buffer.
+/// The number of bytes read at once, onto the stack: an idle connection holds no buffer.
 const READ_BYTES: usize = 4096;
 
-/// From this size on, frames are handed to the operating system in place. Smaller ones are copied together first, which costs less than
-/// describing them.
+/// The size from which frames are handed to the operating system in place. Smaller ones are first copied together, which costs less
+/// than describing each of them.
 const LARGE_BYTES: usize = 4096;
 
-/// How many pieces of memory one vectored write takes.
+/// The maximum number of slices in one vectored write.
 const SLICES: usize = 16;
 
-/// See the module's description. An idle one owns no memory beside its fields.
+/// A WebSocket connection. An idle one owns no memory beside its fields.
 pub(super) struct WebSocketConnection<S> {
     stream: S,
     reader: Reader,
     /// The remaining frames of the received message.
     frames: frame::Split,
     frame_limit: usize,
-    /// Accounts for the read buffer until the device is let in.
+    /// Accounts for the read buffer until the device is admitted.
     handshake_memory: Option<Box<HandshakeMemory>>,
     writing: Writing,
-    /// Control frames that go out between two messages: the rest of one that was begun, and one more. A device that sends pings
+    /// Control frames that go out between two messages: the rest of a partly written one, and one more. A device that sends pings
     /// faster than it reads the pongs gets the last one (RFC 6455, section 5.5.3).
     control: Bytes,
-    /// How many of those bytes belong to the frame that was begun.
+    /// The number of those bytes that belong to the partly written frame.
     control_begun: u8,
     /// Whether written bytes are not flushed yet.
     unflushed: bool,
     /// Whether the device has closed. The answer is in `control`, or written.
     closed: bool,
-    /// Whether what comes from the device has no meaning any more.
+    /// Whether further bytes of the device have no meaning, after a violation.
     unreadable: bool,
 }
 
-/// Why nothing more can be read.
+/// The reason for which nothing more can be read.
 pub(super) enum ReadError {
-    /// The device broke the RFC, and is told so.
+    /// The device broke the RFC; it is told so.
     FrameViolation(FrameViolation),
     Transport(TransportError),
 }
@@ -88,24 +88,24 @@ impl From<ReadError> for TransportError {
     }
 }
 
-/// The message that is being written: a header, then bytes from the front of the batch.
+/// The message in progress: a header, then bytes from the front of the batch.
 #[derive(Default)]
 struct Writing {
     header: [u8; MAX_HEADER_BYTES],
-    /// The bytes of the header that are not written.
+    /// The range of the header that is still to be written.
     header_left: std::ops::Range<u8>,
-    /// How many bytes of the batch belong to the message.
+    /// The number of bytes of the batch that belong to the message.
     payload_left: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocketConnection<S> {
-    /// Creates one for a device that is not let in yet: a message holds `Hello` and nothing else.
+    /// Creates a connection for a device that is not admitted yet: a message holds `Hello` and nothing else.
     pub(super) fn arriving(stream: S, handshake_memory: HandshakeMemory) -> Self {
         let handshake_memory = Some(Box::new(handshake_memory));
         Self { handshake_memory, ..Self::new(stream, MAX_HELLO_BYTES + MAX_PREFIX_BYTES) }
     }
 
-    /// `message_limit` bounds what a device may send in one message.
+    /// Creates a connection. `message_limit` bounds the messages of the device.
     pub(super) fn new(stream: S, message_limit: usize) -> Self {
         Self {
             stream,
@@ -122,7 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocketConnection<S> {
         }
     }
 
-    /// Receives the next message of either kind. `None` means that the device has closed. Pings are answered.
+    /// Receives the next message of either kind. `None` means that the device has closed. Answers pings.
     fn poll_message_in(
         &mut self,
         cx: &mut Context<'_>,
@@ -142,7 +142,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocketConnection<S> {
         }
     }
 
-    /// Receives the next unit. `None` means that the device has gone without a word.
+    /// Receives the next unit. `None` means that the device has gone without a close frame.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Incoming>, ReadError>> {
         loop {
             match self.reader.next() {
@@ -182,7 +182,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocketConnection<S> {
             begun => [&self.control[..begun.into()], frame].concat().into(),
         };
         if self.writing.is_done() {
-            // The rest is written when the device takes it.
+            // The rest is written when the device takes more.
             let _ = self.poll_control(cx)?;
         }
         Ok(())
@@ -207,7 +207,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocketConnection<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes the rest of the message that was begun.
+    /// Writes the rest of the message in progress.
     fn poll_message(
         &mut self,
         cx: &mut Context<'_>,
@@ -263,7 +263,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for WebSocketConnection
             if batch.is_empty() {
                 return Poll::Ready(Ok(()));
             }
-            // Everything that is queued goes together, so that it costs one message and one write.
+            // All queued frames go together, so that they cost one message and one write.
             self.writing = Writing::begin(MessageKind::Binary, batch.bytes_up_to(WRITE_BYTES));
         }
     }
@@ -303,7 +303,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for WebSocketConnection
 }
 
 thread_local! {
-    /// The buffer in which small frames are copied together. One for each thread: a write is over before another begins.
+    /// The buffer in which small frames are copied together. One for each thread suffices: a write is over before another begins.
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -321,7 +321,7 @@ impl Writing {
         &self.header[usize::from(self.header_left.start)..usize::from(self.header_left.end)]
     }
 
-    /// Notes written bytes.
+    /// Advances by the written bytes.
     fn advance(&mut self, written: usize, batch: &mut FrameBatch) {
         let of_header = written.min(self.header_left.len());
         self.header_left.start += of_header as u8;
@@ -353,7 +353,7 @@ impl Writing {
         })
     }
 
-    /// Returns the pieces that are to be written.
+    /// Returns the slices to be written.
     fn pieces<'a>(&'a self, batch: &'a FrameBatch) -> impl Iterator<Item = &'a [u8]> {
         let mut left = self.payload_left;
         let of_batch = batch.iter().map_while(move |frames| {
@@ -381,7 +381,7 @@ async fn drain<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> io::Result<
     .await
 }
 
-/// A write of nothing means that nothing can be written any more.
+/// Returns an error for a write of 0 bytes: the stream takes no more.
 fn some(written: io::Result<usize>) -> Result<usize, TransportError> {
     written.ok().filter(|written| *written > 0).ok_or(TransportError::Lost)
 }

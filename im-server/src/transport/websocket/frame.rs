@@ -1,9 +1,9 @@
 //! WebSocket frames (RFC 6455, section 5), the server's side, without I/O.
 //!
-//! This is not the library's code because tokio-tungstenite holds a read buffer for every idle connection, keeps a write buffer as large
-//! as the largest message was, and copies each message into it. The upgrade (section 4) is the library's.
+//! This is not the library's code, since tokio-tungstenite holds a read buffer for every idle connection, keeps a write buffer as
+//! large as the largest message was, and copies each message into it. The upgrade (section 4) is the library's.
 //!
-//! Devices send no text. It is understood here so that the Autobahn test suite can run against this code: see `tests/autobahn.sh`.
+//! Devices send no text. It is supported here so that the Autobahn test suite can run against this code: see `tests/autobahn.sh`.
 
 mod utf8;
 
@@ -42,7 +42,7 @@ pub(super) enum Incoming {
     Ping(Bytes),
     /// A pong, which needs no answer.
     Pong,
-    /// The last unit, with the code to answer with, if the device sent one.
+    /// The last unit. Its code, if the device sent one, is repeated in the answer.
     Close(Option<u16>),
 }
 
@@ -66,7 +66,7 @@ pub(super) enum FrameViolation {
 }
 
 impl From<FrameViolation> for TransportError {
-    /// Uses the device protocol's own codes. They tell a device not to come back: what is wrong with it stays wrong.
+    /// Uses the device protocol's own codes. They tell a device not to reconnect: its next attempt would fail in the same way.
     fn from(broken: FrameViolation) -> Self {
         match broken {
             FrameViolation::Protocol(reason) => Self::protocol(reason),
@@ -83,7 +83,7 @@ pub(super) struct Reader {
     bytes: BytesMut,
     /// The beginning of a message, of which more frames follow (section 5.4).
     fragments: Option<BytesMut>,
-    /// Whether that message is text.
+    /// Whether the message is text.
     is_text: bool,
     /// The largest message. 32 bits, so that `is_text` does not enlarge a connection.
     limit: u32,
@@ -95,8 +95,8 @@ impl Reader {
         Self { bytes: BytesMut::new(), fragments: None, is_text: false, limit }
     }
 
-    /// Adds received bytes. At most a frame's header beyond the limit is kept, if [`Self::next`] is called until it returns `None`
-    /// before more is read.
+    /// Adds received bytes. At most a frame's header beyond the limit is stored, if [`Self::next`] is called until it returns
+    /// `None` before more is read.
     pub(super) fn extend(&mut self, bytes: &[u8]) {
         let needed = self.bytes.len() + bytes.len();
         let most = if needed > self.bytes.capacity() { self.announced() } else { 0 };
@@ -116,12 +116,12 @@ impl Reader {
         self.limit = u32::try_from(limit).unwrap_or(u32::MAX);
     }
 
-    /// Returns how much memory it owns.
+    /// Returns the size of the memory that it owns.
     pub(super) fn capacity(&self) -> usize {
         self.bytes.capacity() + self.fragments.as_ref().map_or(0, BytesMut::capacity)
     }
 
-    /// Returns the next unit, or `None` if more bytes are needed. After an error the bytes mean nothing.
+    /// Returns the next unit, or `None` if more bytes are needed. After an error, further bytes have no meaning.
     pub(super) fn next(&mut self) -> Result<Option<Incoming>, FrameViolation> {
         while let Some((opcode, is_final, payload)) = self.next_frame()? {
             if let Some(received) = self.accept(opcode, is_final, payload)? {
@@ -133,7 +133,7 @@ impl Reader {
 
     fn next_frame(&mut self) -> Result<Option<(u8, bool, BytesMut)>, FrameViolation> {
         let Some(header) = Header::parse(&self.bytes)? else { return Ok(None) };
-        // A control frame's length is bounded; of other frames, the whole message counts.
+        // The length of a control frame is bounded; for other frames, the size of the whole message counts.
         let before = self.fragments.as_ref().filter(|_| header.opcode == CONTINUATION);
         let bytes = header.length.saturating_add(before.map_or(0, BytesMut::len) as u64);
         if bytes > self.limit.into() {
@@ -191,7 +191,7 @@ impl Reader {
     }
 }
 
-/// Appends bytes. A buffer that must grow doubles, but not beyond `most` if they fit into that.
+/// Appends bytes. A buffer that must grow doubles, but not beyond `most` if the bytes fit into that.
 fn append(buffer: &mut BytesMut, bytes: &[u8], most: usize) {
     let needed = buffer.len() + bytes.len();
     if needed > buffer.capacity() {
@@ -285,7 +285,7 @@ fn unmask(payload: &mut [u8], mask: [u8; 4]) {
     chunks.into_remainder().iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
 }
 
-/// Returns the header of a message of this length in one frame, and how many of the bytes count.
+/// Returns the header of a message of this length in one frame, and the size of the header.
 pub(super) fn message_header(kind: MessageKind, length: usize) -> ([u8; MAX_HEADER_BYTES], usize) {
     let mut header = [0; MAX_HEADER_BYTES];
     let mut rest = header.as_mut_slice();

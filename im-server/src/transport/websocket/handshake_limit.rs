@@ -1,4 +1,4 @@
-//! Bounds what is read during the TLS handshake: rustls keeps what it has of a handshake, and a stranger may never end it.
+//! Bounds the bytes read during the TLS handshake: rustls keeps what it has of a handshake, and a client may never complete it.
 
 use std::{
     io,
@@ -8,14 +8,14 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The most that a client may send until the handshake is over. Its hello with all that belongs to it is of some KiB.
+/// The maximum number of bytes that a client may send until the handshake is over. A usual client hello has some KiB.
 const MAX_HANDSHAKE_BYTES: u32 = 16 * 1024;
 
-/// A stream that begins with a handshake.
+/// A stream that begins with a TLS handshake.
 #[derive(Debug)]
 pub(super) struct HandshakeLimit<S> {
     stream: S,
-    /// How many bytes of the handshake may still come; [`u32::MAX`] once it is over.
+    /// The number of bytes that may still come during the handshake; [`u32::MAX`] once it is over.
     left: u32,
 }
 
@@ -24,7 +24,7 @@ impl<S> HandshakeLimit<S> {
         Self { stream, left: MAX_HANDSHAKE_BYTES }
     }
 
-    /// Lifts the limit after the handshake: what comes then is bounded elsewhere.
+    /// Lifts the limit after the handshake: later bytes are bounded elsewhere.
     pub(super) fn lift(&mut self) {
         self.left = u32::MAX;
     }

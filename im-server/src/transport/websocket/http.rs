@@ -1,5 +1,5 @@
-//! HTTP responses to requests that are no upgrade to WebSocket. People try a port with a browser or `curl`, and load balancers probe it.
-//! Nothing is served here, so every response ends the connection.
+//! HTTP responses to requests that do not upgrade to WebSocket. People try a port with a browser or `curl`, and load balancers
+//! probe it. Nothing is served here, so every response ends the connection.
 
 use im_proto::WEBSOCKET_PROTOCOL;
 use tokio::{
@@ -10,13 +10,13 @@ use tokio_tungstenite::tungstenite::{Error, error::ProtocolError};
 
 use crate::connection::LINGER;
 
-/// How much is still read of a peer that has its response. Closing in the middle of what it sends could destroy the response.
+/// The maximum number of bytes still read from a peer after the response. Closing while the peer sends could destroy the response.
 const MAX_REST_BYTES: u64 = 64 * 1024;
 
-/// A response, with its own status, headers and text.
+/// A kind of response, with its own status, headers and text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HttpResponse {
-    /// The request may be fine on another port.
+    /// The request asks for no upgrade to WebSocket; it may be meant for another port.
     UpgradeRequired,
     /// The upgrade has no valid key.
     BadUpgrade,
@@ -24,11 +24,11 @@ pub(super) enum HttpResponse {
     Method,
     TooLarge,
     Version,
-    /// The request came to a port with TLS.
+    /// A plain request came to a port with TLS.
     NeedsTls,
     /// A TLS handshake came to a port without TLS.
     HasNoTls,
-    /// The request offers other subprotocols alone.
+    /// The request offers only unknown subprotocols.
     Subprotocol,
 }
 

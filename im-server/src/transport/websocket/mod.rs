@@ -17,7 +17,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use self::{connection::WebSocketConnection, handshake_limit::HandshakeLimit, upgrade::UpgradeError};
 use crate::{connection::session, context::ServerContext};
 
-/// The pause after the operating system refused a new connection, usually for want of descriptors.
+/// The pause after the operating system failed to accept a connection, usually for lack of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts connections until the server drains.
@@ -30,7 +30,7 @@ pub(crate) async fn accept(context: Arc<ServerContext>, listener: TcpListener, t
         };
         match accepted {
             Ok((stream, peer)) => {
-                // Small frames must not wait for an acknowledgement (Nagle). The session batches by itself.
+                // Small frames must not wait for an acknowledgement (Nagle's algorithm). The session batches by itself.
                 let _ = stream.set_nodelay(true);
                 serve(&context, stream, peer, tls.as_ref());
             }
@@ -45,7 +45,7 @@ pub(crate) async fn accept(context: Arc<ServerContext>, listener: TcpListener, t
 }
 
 fn serve(context: &Arc<ServerContext>, stream: TcpStream, peer: SocketAddr, tls: Option<&TlsAcceptor>) {
-    // The connection is dropped without a word, which costs the least.
+    // The connection is dropped without a response, which costs the least.
     let Some(permit) = context.admission.try_admit(peer.ip()) else { return };
     match tls.cloned() {
         None => {
@@ -75,7 +75,7 @@ async fn accept_tls(
     peer: SocketAddr,
 ) -> Option<TlsStream<HandshakeLimit<TcpStream>>> {
     let mut first = [0];
-    // A TLS record never begins like a request.
+    // The first byte of a TLS record is never a letter.
     if stream.peek(&mut first).await.is_ok() && first[0].is_ascii_uppercase() {
         context.rejections.note_plain(peer.ip());
         upgrade::ask_for_tls(&mut stream, &mut context.admission.handshake_memory()).await;
@@ -87,7 +87,7 @@ async fn accept_tls(
     Some(stream)
 }
 
-/// Echoes what comes on a connection.
+/// Echoes the messages of a connection.
 #[cfg(feature = "bench")]
 pub(crate) async fn echo(mut stream: TcpStream) {
     let _ = stream.set_nodelay(true);

@@ -17,16 +17,16 @@ use tokio_tungstenite::tungstenite::{
 use super::http::{self, HttpResponse};
 use crate::registry::admission::HandshakeMemory;
 
-/// The largest request. Browsers send cookies along.
+/// The maximum size of a request. Browsers send cookies along.
 const MAX_REQUEST_BYTES: usize = 16 * 1024;
 
-/// How much is read at once. A request is rarely larger.
+/// The number of bytes read at once. A request is rarely larger.
 const READ_BYTES: usize = 1024;
 
 /// The ends of a request; the second is for people who type one by hand.
 const ENDS: [&[u8]; 2] = [b"\r\n\r\n", b"\n\n"];
 
-/// The longest of them.
+/// The length of the longest end.
 const END_BYTES: usize = 4;
 
 /// The first byte of a TLS handshake (RFC 8446, section 5.1), and of no request.
@@ -56,7 +56,7 @@ impl From<tungstenite::Error> for UpgradeError {
     }
 }
 
-/// Reads the request and responds. On an error, the peer has its response.
+/// Reads the request and responds. If it returns an error, the peer has its response.
 pub(super) async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     handshake_memory: &mut HandshakeMemory,
@@ -102,7 +102,7 @@ async fn read_head<S: AsyncRead + Unpin>(
     let mut bytes = Vec::new();
     loop {
         let before = bytes.len();
-        // No more than it needs: a stranger could make it grow at no cost.
+        // Reserves no more than needed: a client could otherwise make the buffer grow at no cost.
         bytes.reserve_exact(READ_BYTES);
         if !handshake_memory.try_hold(bytes.capacity()) {
             return Err(UpgradeError::NoRoom);
@@ -110,11 +110,11 @@ async fn read_head<S: AsyncRead + Unpin>(
         if stream.read_buf(&mut bytes).await? == 0 {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
-        // First: the random bytes of a TLS handshake may look like an end.
+        // First, since the random bytes of a TLS handshake may look like an end.
         if bytes.first() == Some(&TLS_HANDSHAKE) {
             return Err(UpgradeError::Tls);
         }
-        // Parsed once, and not after every byte that a device sends.
+        // Only new bytes are searched for the end. The request is parsed once, and not after every byte that arrives.
         let news = &bytes[before.saturating_sub(END_BYTES - 1)..];
         if ENDS.iter().any(|end| news.windows(end.len()).any(|window| window == *end)) {
             return Ok(bytes);
@@ -128,7 +128,7 @@ async fn read_head<S: AsyncRead + Unpin>(
 fn parse(bytes: &[u8]) -> Result<Request, UpgradeError> {
     match Request::try_parse(bytes)? {
         Some((size, request)) if size == bytes.len() => Ok(request),
-        // A device sends nothing before it has the answer.
+        // A device sends nothing before it has the response.
         _ => Err(tungstenite::Error::Protocol(ProtocolError::JunkAfterRequest).into()),
     }
 }
@@ -145,7 +145,7 @@ fn respond(head: &[u8]) -> Result<Vec<u8>, UpgradeError> {
     Ok(answer)
 }
 
-/// A device that offers subprotocols must offer ours. One that offers none is taken to mean it.
+/// Negotiates the subprotocol. A device that offers subprotocols must offer ours. One that offers none is taken to mean ours.
 fn negotiate(request: &Request, response: &mut Response) -> bool {
     let mut offered = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).iter().peekable();
     if offered.peek().is_none() {
@@ -178,7 +178,7 @@ mod tests {
         let (mut device, mut server) = tokio::io::duplex(size);
         let upgraded = tokio::spawn(async move { upgrade(&mut server, &mut handshake_memory()).await });
         let mut answer = String::new();
-        // The server may have turned away.
+        // The server may have closed the connection.
         let _ = device.write_all(request.as_bytes()).await;
         let _ = device.shutdown().await;
         device.read_to_string(&mut answer).await.unwrap();

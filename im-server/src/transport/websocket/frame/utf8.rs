@@ -3,9 +3,9 @@
 /// The longest character.
 const MAX_CHARACTER_BYTES: usize = 4;
 
-/// Returns whether a text is UTF-8, or the beginning of it if it is not complete.
+/// Returns whether a text is valid UTF-8 or, if it is not complete, the beginning of valid UTF-8.
 ///
-/// The first `known` bytes passed before and are not looked at again: a text costs the same in however many frames it comes.
+/// The first `known` bytes were valid before and are not checked again, so that the cost does not depend on the number of frames.
 pub(super) fn is_valid_prefix(text: &[u8], known: usize, is_complete: bool) -> bool {
     let from = last_character(&text[..known]);
     match std::str::from_utf8(&text[from..]) {
@@ -15,7 +15,7 @@ pub(super) fn is_valid_prefix(text: &[u8], known: usize, is_complete: bool) -> b
     }
 }
 
-/// Returns where the last character begins, whole or not.
+/// Returns the position of the last character, complete or not.
 fn last_character(text: &[u8]) -> usize {
     let begins = |byte: &u8| byte & 0xc0 != 0x80;
     let last = text.iter().rev().take(MAX_CHARACTER_BYTES).position(begins);
