@@ -18,7 +18,7 @@ def declarations(graph):
             conformances.setdefault(relation["source"], []).append(protocol.removeprefix("Swift."))
     lines = []
     for symbol in graph["symbols"]:
-        # What the compiler adds to every enum and struct is of no interest.
+        # Leaves out the members that the compiler adds to every enum and struct.
         if "::SYNTHESIZED::" in symbol["identifier"]["precise"]:
             continue
         text = "".join(fragment["spelling"] for fragment in symbol["declarationFragments"])

@@ -16,7 +16,7 @@ import sys
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-# What a user may send at once: the budget of a back end.
+# The number of messages that a user may send at once, by the budget of a back end.
 SENDS = 1000
 IDLE = 100
 

@@ -134,7 +134,7 @@ struct Benchmark {
 }
 
 struct Devices: Sendable {
-    /// What a user may send at once: the budget of a back end.
+    /// The number of messages that a user may send at once, by the budget of a back end.
     static let sends = 1000
 
     let endpoint: String

@@ -139,18 +139,26 @@ test("IndexedDB: a connection that the browser cuts is opened again", async () =
   };
   assert.equal(await store.append("@bob", bytes("three")), 3);
   assert.equal(opened.length, 3);
-  const cut = opened.at(-1) as IDBDatabase;
-  const transact = cut.transaction.bind(cut);
-  cut.transaction = (...given) => {
-    const transaction = transact(...given);
-    // It is on the disk, and nobody hears of it.
-    Object.defineProperty(transaction, "oncomplete", {
-      set: () => transaction.addEventListener("complete", () => transaction.onabort?.(new Event("abort"))),
-    });
-    return transaction;
+  const cutBehindCommits = (): void => {
+    const cut = opened.at(-1) as IDBDatabase;
+    const transact = cut.transaction.bind(cut);
+    cut.transaction = (...given) => {
+      const transaction = transact(...given);
+      // It is on the disk, and nobody hears of it.
+      Object.defineProperty(transaction, "oncomplete", {
+        set: () => transaction.addEventListener("complete", () => transaction.onabort?.(new Event("abort"))),
+      });
+      return transaction;
+    };
   };
+  cutBehindCommits();
   assert.equal(await store.append("@bob", bytes("four")), 4);
   assert.deepEqual((await store.appended(0)).map(({ localId }) => localId), [1, 2, 3, 4]);
+  const failure = { code: "refused", message: "no" } as const;
+  await store.save({ ...NOTHING, put: [{ localId: 1, number: 0, to: "@bob", content: bytes("one"), failure }] });
+  cutBehindCommits();
+  assert.equal((await store.retry(1))?.localId, 5);
+  assert.deepEqual((await store.appended(0)).map(({ localId }) => localId), [2, 3, 4, 5]);
 });
 
 test("IndexedDB: a database that stays away is told as such", async () => {

@@ -97,7 +97,7 @@ public struct PublishError: IMError, Equatable {
     /// The refusal, for the code `refused`.
     public let refusal: Refusal?
 
-    /// The same may succeed if it is sent anew, and cannot arrive twice.
+    /// Whether a retry may succeed and cannot arrive twice.
     public let isRetryable: Bool
 }
 

@@ -87,7 +87,7 @@ public struct SendFailure: Hashable, Sendable {
     public let refusal: RefusalKind?
     /// The application's own code for a ``RefusalKind/rule``, 0 or more, or a negative one of the SDK; otherwise 0.
     public let ruleCode: Int
-    /// The same may succeed if it is sent anew, and cannot arrive twice.
+    /// Whether a retry may succeed and cannot arrive twice.
     public let isRetryable: Bool
 }
 

@@ -79,37 +79,21 @@ export class IndexedDbStore implements Store {
     });
   }
 
-  append(to: string, content: Uint8Array, installation?: bigint): Promise<number> {
-    let tried = 0;
-    return this.#transact("readwrite", async (tables) => {
-      const meta = await this.#meta(tables);
-      if (this.#isExclusive) this.#checkEpoch(meta);
-      // The connection may have been cut after the commit.
-      const there = tried > 0 ? ((await done(tables("outbox").get(tried))) as SavedPublish | undefined) : undefined;
-      if (there?.to === to && String(there.content) === String(content)) return tried;
+  async append(to: string, content: Uint8Array, installation?: bigint): Promise<number> {
+    const isSame = (there: SavedPublish): boolean => there.to === to && String(there.content) === String(content);
+    const { localId } = await this.#add(isSame, async (tables, meta): Promise<SavedPublish> => {
       if ((await done(tables("outbox").count())) >= MAX_OUTBOX) throw queueFull();
-      const localId = (tried = meta.nextLocalId);
-      tables("outbox").put({ localId, number: 0, installation: installation ?? meta.renewed, to, content } satisfies SavedPublish);
-      tables("meta").put({ ...meta, nextLocalId: localId + 1 } satisfies Meta, META);
-      return localId;
+      return { localId: meta.nextLocalId, number: 0, installation: installation ?? meta.renewed, to, content };
     });
+    return localId;
   }
 
   retry(localId: number): Promise<SavedPublish | undefined> {
-    let tried = 0;
-    return this.#transact("readwrite", async (tables) => {
-      const meta = await this.#meta(tables);
-      if (this.#isExclusive) this.#checkEpoch(meta);
-      // The connection may have been cut after the commit.
-      const there = tried > 0 ? ((await done(tables("outbox").get(tried))) as SavedPublish | undefined) : undefined;
-      if (there?.retries === localId) return there;
+    return this.#add(({ retries }) => retries === localId, async (tables, meta) => {
       const failed = (await done(tables("outbox").get(localId))) as SavedPublish | undefined;
       if (!failed?.failure) return undefined;
-      const retry = retryOf(failed, (tried = meta.nextLocalId));
       tables("outbox").delete(localId);
-      tables("outbox").put(retry);
-      tables("meta").put({ ...meta, nextLocalId: tried + 1 } satisfies Meta, META);
-      return retry;
+      return retryOf(failed, meta.nextLocalId);
     });
   }
 
@@ -161,6 +145,25 @@ export class IndexedDbStore implements Store {
     this.#database?.close();
     this.#database = undefined;
     return Promise.resolve();
+  }
+
+  /** Adds the publish that `make` returns under the next local id, if it returns one. `isSame` recognizes it after a repeated attempt. */
+  #add<P extends SavedPublish | undefined>(isSame: (there: SavedPublish) => boolean, make: (tables: (table: Table) => IDBObjectStore, meta: Meta) => Promise<P>): Promise<P> {
+    let tried = 0;
+    return this.#transact("readwrite", async (tables) => {
+      const meta = await this.#meta(tables);
+      if (this.#isExclusive) this.#checkEpoch(meta);
+      // The connection may have been cut after the commit.
+      const there = tried > 0 ? ((await done(tables("outbox").get(tried))) as P) : undefined;
+      if (there && isSame(there)) return there;
+      const publish = await make(tables, meta);
+      if (publish) {
+        tried = publish.localId;
+        tables("outbox").put(publish);
+        tables("meta").put({ ...meta, nextLocalId: tried + 1 } satisfies Meta, META);
+      }
+      return publish;
+    });
   }
 
   #checkEpoch(meta: Meta): void {

@@ -37,7 +37,7 @@ public class PublishException internal constructor(
     message: String,
     /** The refusal, for the code `refused`. */
     public val refusal: Refusal?,
-    /** The same may succeed if it is sent anew, and cannot arrive twice. */
+    /** Whether a retry may succeed and cannot arrive twice. */
     public val isRetryable: Boolean,
 ) : ImException(code, message)
 

@@ -98,7 +98,7 @@ public sealed interface Event {
         val refusal: RefusalKind?,
         /** The application's own code for a [RefusalKind.RULE], 0 or more, or a negative one of the SDK; otherwise 0. */
         val ruleCode: Int,
-        /** The same may succeed if it is sent anew, and cannot arrive twice. */
+        /** Whether a retry may succeed and cannot arrive twice. */
         val isRetryable: Boolean,
     ) : Event
 

@@ -69,7 +69,7 @@ public data class SendFailure(
     val refusal: RefusalKind?,
     /** The application's own code for a [RefusalKind.RULE], 0 or more, or a negative one of the SDK; otherwise 0. */
     val ruleCode: Int,
-    /** The same may succeed if it is sent anew, and cannot arrive twice. */
+    /** Whether a retry may succeed and cannot arrive twice. */
     val isRetryable: Boolean,
 )
 

@@ -57,7 +57,7 @@ object Throughput {
     private fun row(name: String, figure: Double) = println(String.format(Locale.ROOT, "| %s | %,.0f |", name, figure))
 }
 
-/** What a user may send at once: the budget of a back end. */
+/** The number of messages that a user may send at once, by the budget of a back end. */
 private const val BUDGET = 1000
 
 private class Bench(private val endpoint: String) {
