@@ -22,6 +22,7 @@ struct EventQueueTests {
             queue.end()
         }
         var taken: [Event] = []
+        var round = 0
         while taken.count < total {
             let taker = Task {
                 var events: [Event] = []
@@ -29,7 +30,8 @@ struct EventQueueTests {
                 return events
             }
             // Another thread cancels it wherever it is.
-            for _ in 0..<taken.count % 50 { await Task.yield() }
+            for _ in 0..<round % 50 { await Task.yield() }
+            round += 1
             taker.cancel()
             taken += await taker.value
         }

@@ -8,6 +8,7 @@ import kotlinx.coroutines.flow.toList
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.test.runTest
 import kotlinx.coroutines.withContext
+import kotlinx.coroutines.yield
 import org.junit.jupiter.api.Test
 
 class EventQueueTest {
@@ -27,11 +28,15 @@ class EventQueueTest {
                 }
                 queue.end()
             }
+            var round = 0
             while (taken.size < 20_000) {
                 val taker = launch(Dispatchers.Default) { queue.collect { taken += it } }
                 // Another core cancels it wherever it is.
-                repeat(taken.size % 50) { Thread.onSpinWait() }
+                repeat(round % 50) { Thread.onSpinWait() }
+                // A core that is alone with all of this gives the taker its turn.
+                if (round % 5 == 0) yield()
                 taker.cancelAndJoin()
+                round += 1
             }
         }
         assertEquals(List(20_000) { it }, numbers(taken))
