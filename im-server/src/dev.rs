@@ -1,5 +1,5 @@
 //! `im-server --dev`: a server to develop clients against, with nothing beside it. It relays what one user publishes to another, accepts
-//! tokens that anybody can mint, and keeps nothing.
+//! tokens that anybody can mint, and stores nothing.
 
 use std::time::Duration;
 

@@ -47,7 +47,7 @@ pub(crate) async fn admit<L: Transport>(
     deadline: Instant,
 ) -> Result<AdmittedDevice, TransportError> {
     let hello = tokio::select! {
-        biased; // A device that has not said hello yet does so elsewhere.
+        biased; // A device that has not sent `Hello` yet connects elsewhere.
         () = context.lifecycle.draining.cancelled() => return Err(going_away()),
         hello = read_hello(transport, deadline) => hello?,
     };

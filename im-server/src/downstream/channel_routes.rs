@@ -175,7 +175,7 @@ pub(super) async fn run(downstream: Arc<Downstream>, mut queue: mpsc::Receiver<S
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let first = tokio::select! {
-            biased; // The end first. Ticks are rare, and must not starve while joins come.
+            biased; // The end comes first. Ticks are rare, and must not starve while joins arrive.
             () = downstream.lifecycle.leaving_channels.cancelled() => break,
             _ = ticks.tick() => {
                 routes.invalidate_if_asked(&downstream);

@@ -17,7 +17,7 @@ pub(super) async fn keep(context: Arc<ServerContext>) {
     let lifecycle = &context.lifecycle;
     loop {
         tokio::select! {
-            biased; // Nothing is renewed after the end.
+            biased; // The lease is not renewed after the end.
             () = lifecycle.stopped.cancelled() => return,
             _ = ticks.tick() => {}
             // Backends must stop sending devices here at once.

@@ -1,5 +1,5 @@
-//! The life of a server: it starts, restarts under a new id when the cluster has lost it, and stops. `run.rs` is one run under one id,
-//! `shutdown.rs` the end of a run.
+//! The lifecycle of a server: it starts, restarts under a new id when the cluster has lost it, and stops. `run.rs` is one run under
+//! one id, `shutdown.rs` the end of a run.
 
 mod drain;
 mod failover;
@@ -79,10 +79,10 @@ pub struct Server {
     supervision: JoinHandle<()>,
 }
 
-/// Ends each run whose devices cannot be reached any more, and begins the next one.
+/// Ends each run whose devices have become unreachable, and begins the next one.
 #[derive(Debug)]
 struct Supervisor {
-    /// `None` between two runs, and at the end.
+    /// The current run; `None` between two runs, and at the end.
     run: Mutex<Option<Run>>,
     /// The context of the last run.
     context: Mutex<Arc<ServerContext>>,
@@ -93,7 +93,7 @@ struct Supervisor {
     reason: OnceLock<StopReason>,
 }
 
-/// A server did not start. Nothing is left of it.
+/// The server did not start. It leaves nothing behind.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -164,8 +164,8 @@ impl Server {
 
     /// Starts a server that replaces one that has [stopped](Server::stopped), and continues from that one's [`Server::store_epoch`].
     ///
-    /// If the store of the routes was replaced since, as in a failover in which the lease was lost too, the devices that come back are
-    /// asked to compare their logs. Their last entry alone need not show that earlier ones were replaced.
+    /// If the route store was replaced since, as in a failover in which the lease was lost too, devices that reconnect are asked to
+    /// compare their logs. Their last entry alone need not show that earlier ones were replaced.
     ///
     /// # Errors
     /// [`StartError`].
@@ -186,7 +186,7 @@ impl Server {
         let identity = load_identity(&config)?;
         let run = Run::begin(config.clone(), cluster.clone(), identity.as_ref(), epoch).await?;
         let addresses = &run.addresses;
-        // A later run listens where the devices look for it.
+        // A later run listens on the addresses that the devices know.
         (config.websocket, config.quic) = (addresses.websocket, addresses.quic);
         let context = Arc::clone(&run.context);
         let (websocket, quic, fingerprint) = (addresses.websocket, addresses.quic, addresses.fingerprint);
@@ -202,7 +202,7 @@ impl Server {
         Ok(Self { id, endpoints, websocket, quic, fingerprint, supervisor, supervision })
     }
 
-    /// Returns the id under which the server was started. A server that has restarted since has another one.
+    /// Returns the id of the server's first run. A server that has restarted since has another one.
     pub fn id(&self) -> &ServerId {
         &self.id
     }
@@ -213,7 +213,7 @@ impl Server {
         self.supervisor.context()
     }
 
-    /// Returns the addresses that devices connect to.
+    /// Returns the addresses announced to devices.
     ///
     /// ```no_run
     /// # fn run(server: &im_server::Server) {
@@ -267,8 +267,8 @@ impl Server {
         self.supervisor.context().registry.len()
     }
 
-    /// Keeps the server from restarting by itself when backends cannot reach its devices any more. It sends its devices away and
-    /// stops, and the application starts the next one.
+    /// Prevents the server from restarting by itself when backends cannot reach its devices any more. It then sends its devices
+    /// away and stops, and the application starts the next one.
     ///
     /// # Examples
     ///
@@ -308,10 +308,10 @@ impl Server {
         self.supervisor.reason.get().copied().unwrap_or(StopReason::BusClosed)
     }
 
-    /// Takes the current run, to end it. From here on the server does not restart.
+    /// Takes the current run, to end it. From now on the server does not restart.
     async fn take_run(&mut self) -> Option<Run> {
         self.supervision.abort();
-        // A run that it was about to end or to begin goes with it.
+        // If the supervision was about to end or begin a run, that run is dropped.
         let _ = (&mut self.supervision).await;
         self.supervisor.take_run()
     }
@@ -333,9 +333,9 @@ impl Supervisor {
             let Some(run) = self.take_run() else { return };
             tracing::warn!(id = %context.id, ?reason, "backends cannot reach this server's devices any more, sending them to other servers");
             match reason {
-                // Other servers take the devices, one after another.
+                // Other servers receive the devices, one after another.
                 StopReason::Isolated => run.shutdown().await,
-                // Devices that are told come back at once. Over QUIC they would otherwise wait for a server that is gone.
+                // Devices that get a close code reconnect at once. Over QUIC they would otherwise wait for a server that is gone.
                 StopReason::LeaseLost | StopReason::BusClosed => run.close().await,
             }
             let ends = self.restart_disabled.load(Ordering::Relaxed) || config.incarnation.is_some();
@@ -360,7 +360,7 @@ impl Supervisor {
     }
 }
 
-/// Begins a run, and tries until it works.
+/// Begins a run, and repeats that until it succeeds.
 async fn begin_again(
     epoch: &StoreEpoch,
     config: &ServerConfig,

@@ -1,4 +1,4 @@
-//! Ends a server: with a drain or without, and faster if the operator asks for that.
+//! The end of a server: with a drain or without, and faster if the operator asks for that.
 
 use std::{future::pending, sync::Arc, time::Duration};
 
@@ -13,23 +13,23 @@ use super::{
 };
 use crate::registry::{connection::Connection, outbox::Close};
 
-/// How long connections may take to hand over their close codes and to release their routes, after the grace period.
+/// The time limit, after the grace period, for connections to hand over their close codes and to release their routes.
 const LAST_CLOSES: StepTimeout =
     StepTimeout { usual: Duration::from_secs(3), expedited: Duration::from_secs(1) };
 
-/// How long each later step may take: publishing what is queued, removing routes of channels, ending the lease.
+/// The time limit of each later step: publishing queued messages, removing routes of channels, ending the lease.
 const LAST_STEP: StepTimeout =
     StepTimeout { usual: Duration::from_secs(3), expedited: Duration::from_millis(200) };
 
-/// The reason that devices are told with [`CloseCode::GoingAway`].
+/// The reason sent to devices with [`CloseCode::GoingAway`].
 const STOPPING: &str = "the server is stopping";
 
 impl Server {
     /// Drains and stops.
     ///
-    /// Takes no new connections, asks the devices to go elsewhere, spread over the grace period, closes those that are left, and
-    /// releases all routes and its addresses. Nothing is lost, and no device waits longer than it takes to reconnect. Ends early when
-    /// no device is left.
+    /// Accepts no new connections, asks the devices to move to other servers, spread over the grace period, closes the remaining
+    /// ones, and releases all routes and its addresses. Nothing is lost, and no device waits longer than it takes to reconnect.
+    /// Ends early when no device is left.
     ///
     /// ```no_run
     /// # async fn run(server: im_server::Server) {
@@ -42,8 +42,8 @@ impl Server {
 
     /// Drains and stops, faster once `expedite` is ready.
     ///
-    /// Then the grace period is over: the devices that are left are closed at once, and routes and the lease are released. All of
-    /// that takes at most two seconds, whatever does not answer.
+    /// Then the grace period is over: the remaining devices are closed at once, and routes and the lease are released. All of that
+    /// takes at most two seconds, whatever does not answer.
     ///
     /// ```no_run
     /// # async fn run(server: im_server::Server) {
@@ -53,14 +53,14 @@ impl Server {
     /// # }
     /// ```
     pub async fn shutdown_until(mut self, expedite: impl Future<Output = ()> + Send) {
-        // At once: a device that says hello while the run is taken over goes elsewhere already.
+        // At once: a device that sends its `Hello` while the run is being taken over already goes elsewhere.
         self.supervisor.context().lifecycle.draining.cancel();
         if let Some(run) = self.take_run().await {
             run.shutdown_until(expedite).await;
         }
     }
 
-    /// Stops without a drain: closes all devices at once, which come back elsewhere, and releases all routes.
+    /// Stops without a drain: closes all devices at once, which reconnect elsewhere, and releases all routes.
     ///
     /// ```no_run
     /// # async fn run(server: im_server::Server) {
@@ -86,7 +86,7 @@ impl Run {
             timer.expedite();
             pending().await
         };
-        // Boxed, as in `close`: otherwise the compiler cannot tell applications that the future may move to another thread.
+        // Boxed, as in `close`: otherwise the compiler cannot prove to applications that the future is `Send`.
         let stopping: BoxFuture<'_, ()> = Box::pin(async {
             self.drain(&timer).await;
             self.end(&timer).await;
@@ -107,7 +107,7 @@ impl Run {
     async fn drain(&mut self, timer: &ShutdownTimer) {
         let context = &self.context;
         let lifecycle = &context.lifecycle;
-        // An isolated run drains for that very reason.
+        // An isolated run drains because it is unreachable.
         let is_isolated =
             lifecycle.unreachable.is_cancelled() && lifecycle.stop_reason() == StopReason::Isolated;
         lifecycle.draining.cancel();
@@ -122,8 +122,8 @@ impl Run {
             () = timer.expedited() => {}
             // The tasks include connections that are being admitted.
             () = context.tasks.wait() => {}
-            // Nothing reaches the devices that are left any more. This also ends the drain of an isolated run: the route store
-            // answers again.
+            // Messages do not reach the remaining devices any more. This also ends the drain of an isolated run when the route
+            // store answers again.
             () = lifecycle.lease_lost.cancelled() => tracing::warn!("drain cut short: the lease is over"),
             () = lifecycle.unreachable.cancelled(), if !is_isolated => {
                 tracing::warn!(reason = ?lifecycle.stop_reason(), "drain cut short");
@@ -139,7 +139,7 @@ impl Run {
         close_all(&context.registry.all());
         timer.wait(LAST_CLOSES, context.tasks.wait()).await;
         let leaving = async {
-            // Devices that have gone by now are told of, and no others.
+            // Devices that have gone by now are reported, and no others.
             context.upstream.presences.close();
             timer.wait(LAST_STEP, &mut self.presences).await;
             context.lifecycle.leaving_channels.cancel();
@@ -163,8 +163,8 @@ impl Run {
     }
 }
 
-/// Closes the QUIC endpoint, and with it the connections whose sessions had no time for that. Otherwise nothing but silence would tell
-/// their devices that the server is gone.
+/// Closes the QUIC endpoint, and with it the connections whose sessions had no time for that. Their devices would otherwise notice
+/// the end of the server only by its silence.
 async fn close_quic(timer: &ShutdownTimer, endpoint: Option<&Endpoint>) {
     let Some(endpoint) = endpoint else { return };
     endpoint.close(u32::from(CloseCode::GoingAway.code()).into(), STOPPING.as_bytes());

@@ -107,7 +107,7 @@ async fn open(
 ) -> Result<Option<QuicConnection>, ConnectionError> {
     let connection = incoming.await?;
     let (send, receive) = tokio::select! {
-        biased; // A draining server takes nobody in.
+        biased; // A draining server admits no device.
         () = draining.cancelled() => {
             let code = VarInt::from_u32(CloseCode::GoingAway.code().into());
             connection.close(code, b"the server is stopping");

@@ -1,4 +1,4 @@
-// With a backend beside the server.
+// Needs a backend beside the server.
 #[cfg(feature = "dev")]
 mod crowd;
 
@@ -16,7 +16,7 @@ use im_sdk::{
 use super::*;
 use crate::testing;
 
-/// A route store that never answers who joins or leaves a channel.
+/// A route store that never answers requests to join or leave a channel.
 #[derive(Debug, Default)]
 struct HangingRoutes(MemoryRoutes);
 

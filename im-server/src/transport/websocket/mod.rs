@@ -24,7 +24,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) async fn accept(context: Arc<ServerContext>, listener: TcpListener, tls: Option<TlsAcceptor>) {
     loop {
         let accepted = tokio::select! {
-            biased; // A draining server takes nobody in.
+            biased; // A draining server accepts no connection.
             () = context.lifecycle.draining.cancelled() => return,
             accepted = listener.accept() => accepted,
         };

@@ -1,4 +1,4 @@
-//! Every key does what it says, from the file and from a variable.
+//! Every key has its effect, from the file and from a variable.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -12,7 +12,7 @@ use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519};
 use super::{keys::KEYS, *};
 use crate::config::{Limits, TlsConfig};
 
-/// Another value than the default for every key, as a variable says it; `file` is what differs in TOML.
+/// A value for a key that differs from the default, as the text of a variable; `file` is its form in TOML, if that differs.
 struct Value {
     key: &'static str,
     variable: String,
@@ -78,7 +78,7 @@ fn values(public_key: &str) -> Vec<Value> {
     ]
 }
 
-/// Names every field, so that a new one is not forgotten here.
+/// Checks the values of all settings. It names every field, so that no new one is forgotten.
 fn check(server: ServerConfig, cluster: &ClusterConfig) {
     let ms = Duration::from_millis;
     let ServerConfig {
@@ -144,7 +144,7 @@ fn lets_in(config: &ServerConfig, key: SigningKey, issuer: &str, audience: &str)
     config.verifier.verify(&token.unwrap()).is_ok()
 }
 
-/// Exactly the tokens of these two keys, for this issuer and audience, are good.
+/// Checks that exactly the tokens of these two keys, for this issuer and audience, are accepted.
 fn check_tokens(config: &ServerConfig, es: &KeyPair) {
     let hs = |id| SigningKey::hs256(id, SECRET.as_bytes()).unwrap();
     let es = |id| SigningKey::es256_pem(id, es.serialize_pem().as_bytes()).unwrap();
@@ -158,7 +158,7 @@ fn check_tokens(config: &ServerConfig, es: &KeyPair) {
     assert_eq!(format!("{:?}", config.verifier).matches("VerificationKey").count(), 2);
 }
 
-/// All values as a file.
+/// Returns a file with all values.
 fn file(values: &[Value]) -> String {
     let mut sections = std::collections::BTreeMap::<&str, String>::new();
     for value in values {
@@ -184,16 +184,16 @@ fn every_key_is_applied() {
     let name = |value: &Value| KEYS.iter().find(|key| key.path() == value.key).unwrap().variable();
     let variables: Vec<_> =
         values.iter().map(|value| (name(value).into(), value.variable.clone().into())).collect();
-    // Over a file in which they are different.
+    // Over a file with different values.
     let (server, cluster) = parse(Some((Path::new("im.toml"), MINIMAL)), variables.clone()).unwrap();
     check_tokens(&server, &es);
     check(server, &cluster);
-    // And on their own.
+    // Without a file.
     let (server, cluster) = parse(None, variables).unwrap();
     check(server, &cluster);
 }
 
-/// Else that it was applied could not be seen.
+/// A value equal to the default would not show whether it was applied.
 #[test]
 fn no_value_is_the_default() {
     let nothing = PartialConfig::new();
@@ -202,7 +202,7 @@ fn no_value_is_the_default() {
         let mut partial = PartialConfig::new();
         document::read(&file(std::slice::from_ref(&value)), &mut partial).unwrap();
         let (section, _) = value.key.split_once('.').unwrap();
-        // These have no default.
+        // These keys have no default.
         let required = value.key == "server.name" || section == "tls" || section == "auth";
         if !required || ["auth.close_expired", "auth.explain_refusals"].contains(&value.key) {
             assert_ne!(shown(&partial.server, &partial.cluster), defaults, "{}", value.key);
@@ -232,7 +232,7 @@ fn listed_keys_are_applied() {
     assert!(signing.into_iter().all(|key| lets_in(&config, key, "i", "a")));
     let forged = SigningKey::hs256("hs", SECRET.as_bytes()).unwrap();
     assert!(!lets_in(&config, forged, "i", "a"));
-    // By variables, too.
+    // Also by variables.
     let set = [
         ("IM_AUTH_PUBLIC_KEY_ID", "one"),
         ("IM_AUTH_PUBLIC_KEY_ALGORITHM", "EdDSA"),

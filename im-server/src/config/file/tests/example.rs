@@ -1,4 +1,4 @@
-//! `im-server.example.toml` says what is true.
+//! The comments and keys of `im-server.example.toml` are true.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ const EXAMPLE: &str = include_str!("../../../../im-server.example.toml");
 struct Shown {
     section: String,
     name: String,
-    /// In TOML.
+    /// The value in TOML.
     value: String,
     on: bool,
     has_default: bool,
@@ -34,7 +34,7 @@ fn shown_keys() -> Vec<Shown> {
     keys
 }
 
-/// What a key alone comes to.
+/// Returns the value that a key alone produces.
 fn alone(section: &str, name: &str, value: &str) -> String {
     let mut partial = PartialConfig::new();
     read_document(&format!("[{section}]\n{name} = {value}"), &mut partial).unwrap();
@@ -85,7 +85,7 @@ fn it_is_good_but_for_its_secret() {
     assert!(refused.contains("\"k1\"") && refused.contains("openssl rand -base64 32"), "{refused}");
     let (config, cluster) = read(EXAMPLE, &[("IM_AUTH_HS256_SECRET", SECRET)]).unwrap();
     assert_eq!((config.name.as_str(), cluster.prefix.as_str()), ("im1", "im"));
-    // Under another id there is no second key beside it.
+    // With another id, the variables still replace the file's key.
     let set = [("IM_AUTH_HS256_KEY_ID", "prod"), ("IM_AUTH_HS256_SECRET", SECRET)];
     let (config, _) = read(EXAMPLE, &set).unwrap();
     let keys = format!("{:?}", config.verifier);
@@ -98,7 +98,7 @@ fn with_everything_switched_on_it_is_good() {
     let ed = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().public_key_pem();
     let es = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap().public_key_pem();
     let uncomment = |line: &str| match line.strip_prefix('#') {
-        // A key has either.
+        // A token key has either a secret or a public key.
         Some(rest) if rest.starts_with("secret") => String::new(),
         Some(rest) if !rest.starts_with(' ') => rest.to_owned(),
         _ => line.to_owned(),

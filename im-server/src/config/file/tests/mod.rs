@@ -38,7 +38,7 @@ fn error(text: &str, pairs: &[(&str, &str)]) -> String {
     read(text, pairs).unwrap_err().to_string()
 }
 
-/// The server's and the cluster's settings, without what verifies tokens.
+/// Returns the server's and the cluster's settings as text, without the verifier of tokens.
 fn shown(server: &ServerConfig, cluster: &ClusterConfig) -> String {
     let verifier = std::sync::Arc::new(im_sdk::token::TokenVerifier::new("", "", []));
     let server = ServerConfig { verifier, ..server.clone() };
@@ -93,7 +93,7 @@ fn mistakes_are_named() {
         let error = error(text, &[]);
         assert!(error.contains(what), "{text}: {error}");
     }
-    // Of several the first in the file is told.
+    // Of several errors, the first one in the file is reported.
     assert!(error("[server]\nzzz = 1\naaa = 1\n", &[]).contains("server.zzz"));
 }
 
@@ -125,7 +125,7 @@ fn what_makes_no_sense_is_named_with_its_origin() {
         ("IM_SERVER_NAME", "im-éclair", "server.name"),
         ("IM_SERVER_NAME", "x2345678901234567890123456789012345678901", "server.name"),
         ("IM_SERVER_INCARNATION", "a.b", "server.incarnation"),
-        // With its name it would be longer than an id may be.
+        // With the name, the id would exceed its maximum length.
         ("IM_SERVER_INCARNATION", &"x".repeat(61), "server.incarnation"),
         ("IM_SERVER_ADVERTISE", "im1.example.com", "server.advertise"),
         ("IM_SERVER_ADVERTISE", "wss://im1.example.com,ftp://x", "number 2 is none: its scheme"),
@@ -139,11 +139,11 @@ fn what_makes_no_sense_is_named_with_its_origin() {
         ("IM_LIMITS_MAX_HANDSHAKES", "0", "limits.max_handshakes"),
         ("IM_LIMITS_MAX_PUBLISHES_PER_SECOND", "1000001", "limits.max_publishes_per_second"),
         ("IM_LIMITS_MAX_INFLIGHT_PUBLISHES", "0", "limits.max_inflight_publishes"),
-        // Back ends send larger ones, which devices would take for a mistake of the server.
+        // Backends send larger frames, which devices would count as an error of the server.
         ("IM_LIMITS_MAX_FRAME_BYTES", "65535", "limits.max_frame_bytes"),
-        // NATS does not take them.
+        // NATS does not accept frames of this size.
         ("IM_LIMITS_MAX_FRAME_BYTES", "1048576", "limits.max_frame_bytes"),
-        // One large frame would make anybody a slow consumer.
+        // One large frame would make any device a slow consumer.
         ("IM_LIMITS_OUTBOX_BYTES", "65536", "limits.outbox_bytes"),
     ] {
         let error = error(MINIMAL, &[(variable, value)]);

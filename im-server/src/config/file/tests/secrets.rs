@@ -1,4 +1,4 @@
-//! What must stay secret, and which secrets are none.
+//! Secrets never appear in errors, and published secrets are refused.
 
 use proptest::prelude::*;
 
@@ -6,7 +6,7 @@ use super::*;
 
 const HIDDEN: &str = "hunter2hunter2hunter2hunter2hunter2";
 
-/// A whole file with passwords in it.
+/// Returns a complete file with passwords in it.
 fn full() -> String {
     let keys = format!("[[auth.keys]]\nid = \"k2\"\nalgorithm = \"HS256\"\nsecret = \"{HIDDEN}\"\n");
     let text = format!("{MINIMAL}{keys}").replace(SECRET, HIDDEN);
@@ -55,7 +55,7 @@ fn typical_mistakes_do_not_show_secrets() {
 }
 
 proptest! {
-    /// Whatever else is wrong with it.
+    /// This holds whatever else is wrong with the file.
     #[test]
     fn no_mistake_shows_a_secret(at in 0usize..600, cut in 0usize..6, put in "[\"'=\\[\\]{}#\\\\\n a1.,-]{0,3}") {
         let mut text = full();
@@ -86,7 +86,7 @@ fn published_secrets_are_refused_wherever_it_listens() {
     }
 }
 
-/// The secret that earlier examples had must not stay good beside one's own.
+/// The secret of earlier examples must not remain valid beside one's own.
 #[test]
 fn a_published_secret_does_not_stay_beside_ones_own() {
     let keys = "[[auth.keys]]\nid = \"k1\"\nalgorithm = \"HS256\"\nsecret = \"change me: at least 32 bytes that nobody else knows\"\n";

@@ -1,4 +1,4 @@
-//! Which variables count.
+//! The variables that count as settings.
 
 use std::os::unix::ffi::OsStringExt as _;
 
@@ -66,7 +66,7 @@ fn what_is_no_text_matters_only_in_a_variable_of_ours() {
     assert!(name.contains("does not exist"), "{name}");
 }
 
-/// What a container beside services named `im-server` and `im` finds.
+/// The variables in a container beside services named `im-server` and `im`.
 const LINKS: [(&str, &str); 17] = [
     ("IM_SERVER_SERVICE_HOST", "10.96.0.1"),
     ("IM_SERVER_SERVICE_PORT", "7800"),
@@ -106,7 +106,7 @@ fn what_a_container_platform_says_of_services_is_passed_over() {
         assert!(error(MINIMAL, &[(name, value)]).contains("does not exist"), "{name}");
         assert_eq!(variable_names(os(&[(name, value)])), [name]);
     }
-    // A key of ours stays one, whatever its value looks like.
+    // A known key remains a setting, whatever its value looks like.
     assert!(
         error(MINIMAL, &[("IM_WEBSOCKET_LISTEN", "tcp://10.96.0.1:7800")]).contains("IM_WEBSOCKET_LISTEN")
     );
@@ -131,7 +131,7 @@ fn a_variable_takes_the_place_of_the_key_with_its_id() {
     let (config, _) = read(&listed, &beside).unwrap();
     assert!(lets_in(&config, "k1", old) && lets_in(&config, "k2", new));
 
-    // Within the file, and among variables, it is a mistake.
+    // Within the file, and among variables, two keys with one id are an error.
     assert!(error(&listed.replace("\"k1\"", "\"k\""), &[]).contains("two token keys have the id \"k\""));
     let both = [
         ("IM_AUTH_PUBLIC_KEY_ID", "k"),

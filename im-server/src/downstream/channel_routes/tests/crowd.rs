@@ -1,4 +1,4 @@
-//! A room of tens of thousands: the whole way of a join, from a device's request to its answer, without sockets.
+//! A room of tens of thousands of devices: the whole path of a join, from a device's request to its answer, without sockets.
 
 use std::{
     task::{Context, Waker},
@@ -22,10 +22,10 @@ use crate::{
 
 const CROWD: usize = 20_000;
 
-/// How many ask at the same time: as many as a back end answers.
+/// The number of concurrent joins: as many as a backend answers at once.
 const AT_ONCE: usize = 256;
 
-/// On a machine that has a lot to do.
+/// The time limit on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct OpenHouse;
@@ -40,7 +40,7 @@ impl Handler for OpenHouse {
     }
 }
 
-/// Connections that have an outbox and nothing behind it.
+/// Registers connections that have an outbox and nothing behind it.
 fn register(server: &Server, count: usize) -> Vec<Registration> {
     let context = server.context();
     let register = |number| {
@@ -56,7 +56,7 @@ fn join() -> Bytes {
     pb::Request { number: 1, question }.encode_to_vec().into()
 }
 
-/// The next frames of each, as soon as each has some.
+/// Returns the next frames of each connection, as soon as each has some.
 async fn frames(registrations: &[Registration]) -> Vec<Vec<Body>> {
     let mut cx = Context::from_waker(Waker::noop());
     let mut all = Vec::with_capacity(registrations.len());
@@ -73,7 +73,7 @@ async fn frames(registrations: &[Registration]) -> Vec<Vec<Body>> {
     all
 }
 
-/// What this process has of its own in memory (Linux, proc(5)).
+/// Returns the size of this process's anonymous memory (Linux, proc(5)).
 fn anonymous_bytes() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap_or_default();

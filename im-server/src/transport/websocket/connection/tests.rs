@@ -15,7 +15,7 @@ use super::*;
 
 type Device = WebSocketStream<DuplexStream>;
 
-/// A link, and the library's client at its other end; `room` bytes are under way at most.
+/// Returns a connection, and the library's client at its other end; at most `room` bytes are in transit.
 async fn connect(room: usize) -> (WebSocketConnection<DuplexStream>, Device) {
     let (server, device) = duplex(room);
     (
@@ -94,7 +94,7 @@ async fn pings_are_answered_between_messages() {
         let (mut transport, mut device) = connect(room).await;
         let server = tokio::spawn(async move {
             let mut waiting = batch(&[100]);
-            // As a session does: both directions, in one task.
+            // As in a session: both directions in one task.
             poll_fn(|cx| {
                 let _ = transport.poll_write(cx, &mut waiting);
                 transport.poll_receive(cx)
@@ -134,7 +134,7 @@ async fn a_close_comes_after_the_message_that_was_begun() {
     assert_eq!(next(&mut device).await.into_data().len(), 100);
     let Message::Close(Some(frame)) = next(&mut device).await else { panic!("no close") };
     assert_eq!((u16::from(frame.code), &*frame.reason), (CloseCode::Kicked.code(), "no more"));
-    // The library answers the close as it reads on.
+    // The library answers the close while it reads.
     while device.next().await.is_some_and(|read| read.is_ok()) {}
     closing.await.unwrap();
 }
@@ -143,7 +143,7 @@ async fn a_close_comes_after_the_message_that_was_begun() {
 async fn a_device_that_breaks_the_protocol_is_told_so() {
     let (server, mut device) = duplex(1000);
     let mut transport = WebSocketConnection::new(server, 1000);
-    // Not masked.
+    // A frame that is not masked.
     device.write_all(&[0x82, 1, 7, 1, 2, 3]).await.unwrap();
     let Err(TransportError::Refused(close)) = poll_fn(|cx| transport.poll_receive(cx)).await else {
         panic!("it was taken")
@@ -172,10 +172,10 @@ async fn of_pings_that_cannot_be_answered_the_last_one_is() {
     let (server_out, mut device_in) = duplex(3);
     let mut transport = WebSocketConnection::new(join(server_in, server_out), 1000);
     for payload in [b"aa", b"bb", b"cc"] {
-        // Masked with nothing.
+        // Masked with zeros.
         device_out.write_all(&[0x89, 0x82, 0, 0, 0, 0, payload[0], payload[1]]).await.unwrap();
     }
-    // Three bytes of the first pong go, and no more until the device reads.
+    // Three bytes of the first pong are written, and no more until the device reads.
     let read = poll_fn(|cx| Poll::Ready(transport.poll_receive(cx))).await;
     assert!(read.is_pending());
     let writing = tokio::spawn(async move {
@@ -213,7 +213,7 @@ async fn a_close_is_answered_after_the_message_that_was_begun() {
 async fn a_closing_link_waits_for_a_while_and_for_nobody_who_is_gone() {
     for (close, seconds) in [(None, 0), (Some(Close::new(CloseCode::Kicked, "now")), LINGER.as_secs())] {
         let (mut transport, _device) = connect(50).await;
-        // The device reads nothing.
+        // The device does not read.
         let mut waiting = batch(&[100]);
         let first = poll_fn(|cx| Poll::Ready(transport.poll_write(cx, &mut waiting))).await;
         assert!(first.is_pending());

@@ -16,7 +16,7 @@ use super::*;
 
 const LIMIT: usize = 100_000;
 
-/// A frame as the library's client writes it.
+/// Encodes a frame as the library's client does.
 fn frame(opcode: OpCode, is_final: bool, mask: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
     let header = FrameHeader { is_final, opcode, mask, ..FrameHeader::default() };
     let mut wire = Vec::new();
@@ -32,7 +32,7 @@ fn control(opcode: Control, payload: &[u8]) -> Vec<u8> {
     frame(OpCode::Control(opcode), true, Some([9, 0, 255, 7]), payload)
 }
 
-/// All that comes of these bytes, in pieces of a size, and whether they are in order.
+/// Returns the units in these bytes, read in pieces of this size, and whether the bytes are valid.
 fn read(wire: &[u8], piece: usize, limit: usize) -> (Vec<Incoming>, Result<(), FrameViolation>) {
     let (mut reader, mut all) = (Reader::new(limit), Vec::new());
     for piece in wire.chunks(piece.max(1)) {
@@ -116,7 +116,7 @@ fn what_breaks_the_protocol_is_refused() {
 fn text_is_utf8_and_keeps_its_kind() {
     let wire = [
         data(Data::Text, true, "grün".as_bytes()),
-        // Cut inside of a character.
+        // Cut inside a character.
         data(Data::Text, false, &[0xe2, 0x82]),
         control(Control::Pong, b"\xff"),
         data(Data::Continue, true, &[0xac]),
@@ -131,7 +131,7 @@ fn text_is_utf8_and_keeps_its_kind() {
     }
     let wrong = [
         data(Data::Text, true, b"\xff"),
-        // Said before the end has come: it does not get right any more.
+        // Reported before the end of the message: further bytes cannot make it valid.
         [data(Data::Text, false, b"\xed"), data(Data::Continue, false, b"\xa0")].concat(),
         [data(Data::Text, false, b"\xe2\x82"), data(Data::Continue, true, b"")].concat(),
         control(Control::Close, &[3, 232, 0xff]),
@@ -168,7 +168,7 @@ fn a_message_is_bounded_before_it_has_come() {
     assert!(too_large(&parts));
 }
 
-/// Reads what was written before, and swallows what is written.
+/// A stream that reads prepared bytes and discards written ones.
 struct Wire(Cursor<Vec<u8>>);
 
 impl Read for Wire {
@@ -187,7 +187,7 @@ impl Write for Wire {
     }
 }
 
-/// What the library makes of these bytes.
+/// Returns the messages that the library reads from these bytes.
 fn read_by_library(wire: Vec<u8>, role: Role) -> Vec<Message> {
     let config = WebSocketConfig::default().max_message_size(Some(LIMIT)).max_frame_size(Some(LIMIT));
     let mut socket = WebSocket::from_raw_socket(Wire(Cursor::new(wire)), role, Some(config));
@@ -216,7 +216,7 @@ fn what_we_write_the_library_reads() {
     assert_eq!(read_by_library(close_answer_frame(None).to_vec(), Role::Client), [Message::Close(None)]);
 }
 
-/// Something that a device may send, in one frame or several.
+/// Returns bytes that a device may send, in one frame or several.
 fn arbitrary_wire() -> impl Strategy<Value = Vec<u8>> {
     let payload = || vec(any::<u8>(), 0..300);
     let whole = payload().prop_map(|payload| data(Data::Binary, true, &payload));
@@ -236,7 +236,7 @@ fn arbitrary_wire() -> impl Strategy<Value = Vec<u8>> {
     vec(prop_oneof![whole, text, parts, ping], 0..8).prop_map(|parts| parts.concat())
 }
 
-/// Messages and pings as the library tells of them.
+/// Returns messages and pings in the form of the library.
 fn as_library(received: Vec<Incoming>) -> Vec<Message> {
     let message = |received| match received {
         Incoming::Message(MessageKind::Binary, bytes) => Message::Binary(bytes),
@@ -258,7 +258,7 @@ proptest! {
         prop_assert_eq!(as_library(received), read_by_library(wire, Role::Server));
     }
 
-    /// We refuse some of what the library takes, such as frames without a mask, and never take anything else for a message.
+    /// Our reader refuses some bytes that the library accepts, such as frames without a mask, and never reads a different message.
     #[test]
     fn a_broken_stream_is_no_other_message(
         mut wire in arbitrary_wire(), at in any::<prop::sample::Index>(), bits in 1..=255_u8, piece in 1..700_usize,

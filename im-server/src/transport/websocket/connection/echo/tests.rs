@@ -1,5 +1,5 @@
-//! RFC 6455 as a table: what a device sends, byte for byte, and all that it gets. The frames are put together by hand here, so
-//! that neither our framing nor the library's has a say.
+//! RFC 6455 as a table: the bytes that a device sends, and all bytes that it receives. The frames are put together by hand, so that
+//! the tests depend neither on our framing nor on the library's.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::{
 
 use super::*;
 
-/// For each case, on a machine that has a lot to do.
+/// The time limit of each case on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const FIN: u8 = 0x80;
@@ -21,7 +21,7 @@ const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xa;
 
-/// Sections 5.2 and 5.3: a device's frame.
+/// Encodes a device's frame (sections 5.2 and 5.3).
 fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let mask = [0x5a, 0x00, 0xff, 0x13];
     let mut frame = header(first, 0x80, payload.len());
@@ -30,7 +30,7 @@ fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A server's.
+/// Encodes a server's frame.
 fn plain(first: u8, payload: &[u8]) -> Vec<u8> {
     [header(first, 0, payload.len()), payload.to_vec()].concat()
 }
@@ -47,14 +47,14 @@ fn closing(code: u16, reason: &[u8]) -> Vec<u8> {
     [&code.to_be_bytes(), reason].concat()
 }
 
-/// How it ends.
+/// The end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum End {
     /// The server waits for more.
     Open,
     /// The server answers the device's close with its code, and ends the connection.
     Answered(Option<u16>),
-    /// The server says this code, and ends the connection.
+    /// The server closes with this code, and ends the connection.
     Failed(u16),
 }
 
@@ -72,7 +72,7 @@ fn case(what: impl Into<String>, sent: &[Vec<u8>], answer: &[Vec<u8>], end: End)
 }
 
 impl Case {
-    /// Sends it in pieces, over a wire that takes so many bytes of the answer at once.
+    /// Sends the case in pieces of this size, over a wire that takes `room` bytes of the answer at once.
     async fn check(&self, piece: usize, room: usize) {
         let what = format!("{}, in pieces of {piece}, {room} bytes at once", self.what);
         let (mut device_out, server_in) = duplex(1 << 20);
@@ -80,9 +80,9 @@ impl Case {
         let server = tokio::spawn(echo(join(server_in, server_out)));
         let sending = async {
             for piece in self.sent.chunks(piece) {
-                // The server may have turned away.
+                // The server may have closed the connection.
                 let _ = device_out.write_all(piece).await;
-                // Let it look at each piece by itself.
+                // Lets the server read each piece by itself.
                 tokio::task::yield_now().await;
             }
         };
@@ -91,7 +91,7 @@ impl Case {
         assert!(read.is_ok() && got == self.answer, "{what}: {:x?}", &got[..got.len().min(100)]);
         if self.end == Open {
             assert!(!server.is_finished(), "{what}");
-            // Who leaves without a word is told nothing.
+            // A device that leaves without a close frame gets none.
             device_out.shutdown().await.unwrap();
         }
         let mut rest = Vec::new();
@@ -106,7 +106,7 @@ impl Case {
             }
         };
         assert_eq!(rest, reason, "{what}");
-        // A server that has failed a connection waits for the device to go.
+        // A server that has failed a connection waits until the device has gone.
         drop(device_out);
         server.await.unwrap();
     }
@@ -136,7 +136,7 @@ async fn messages_of_all_lengths_come_back() {
             if length < 1000 { (&[1, 2, 1000], &[1, 1000]) } else { (&[997, 1 << 20], &[997, 1 << 20]) };
         check_all(&cases, pieces, rooms).await;
     }
-    // 5.2 wants the shortest form of whoever sends; nothing is won by refusing a longer one.
+    // Section 5.2 requires senders to use the shortest form; refusing a longer one would gain nothing.
     let longer: [&[u8]; 2] = [&[0x82, 0xfe, 0, 2], &[0x82, 0xff, 0, 0, 0, 0, 0, 0, 0, 2]];
     let cases = longer.map(|header| {
         case(
@@ -214,7 +214,7 @@ async fn messages_may_come_in_frames() {
 async fn what_is_reserved_and_what_is_not_masked_is_refused() {
     let mut cases = Vec::new();
     for kind in [TEXT, BINARY, CLOSE, PING, PONG] {
-        // 5.2: bits of extensions, none of which was agreed upon.
+        // 5.2: bits of extensions, none of which were negotiated.
         for bits in 1..8 {
             let sent = [masked(FIN | bits << 4 | kind, b"")];
             cases.push(case(format!("bits {bits:b} with {kind}"), &sent, &[], Failed(1002)));
@@ -274,7 +274,7 @@ async fn a_close_is_answered_and_nothing_after_it_counts() {
 
 #[tokio::test]
 async fn only_codes_that_may_be_sent_are_taken() {
-    // 7.4: those that the RFC defines, those registered since, those for libraries, those for applications.
+    // 7.4: codes defined by the RFC, codes registered since, codes for libraries, codes for applications.
     let may_be_sent =
         |code| matches!(code, 1000..=1003 | 1007..=1011 | 1012..=1014 | 3000..=3999 | 4000..=4999);
     let codes = (0..1100).chain([1999, 2000, 2999, 3000, 3999, 4000, 4405, 4999, 5000, u16::MAX]);
@@ -287,7 +287,7 @@ async fn only_codes_that_may_be_sent_are_taken() {
     check_all(&cases, &[100], &[100]).await;
 }
 
-/// A conversation that breaks off anywhere: what was complete was answered, and nothing else.
+/// A conversation may end after any byte: the complete part was answered, and nothing else.
 #[tokio::test]
 async fn a_connection_may_end_after_any_byte() {
     let sent = [
