@@ -211,7 +211,7 @@ impl Body {
     }
 }
 
-/// Copies a field as it is. Groups, which proto3 does not have, are skipped.
+/// Copies a field unchanged. Groups, which proto3 does not have, are skipped.
 fn keep(
     unknown: &mut Vec<u8>,
     tag: u32,

@@ -1,7 +1,7 @@
 //! The wire protocol between devices, servers and backends: messages, frames, ids, limits and
 //! close codes.
 //!
-//! Nothing here does I/O. `pb` holds the types that prost generates from `im/v1/*.proto`; the other
+//! The crate does no I/O. `pb` holds the types that prost generates from `im/v1/*.proto`; the other
 //! modules are the hand-written code around them. [`id`] parses ids once, at the edge; [`frame`]
 //! splits a byte stream into frames; [`close`] tells how a device reconnects after a close;
 //! [`limits`] has every number that both sides must agree on.

@@ -18,7 +18,7 @@ const VIDEO: Known =
     Known(&[(1, Some(&MEDIA)), (2, None), (3, None), (4, None), (5, Some(&MEDIA)), (6, None)]);
 const LOCATION: Known = Known(&[(1, None), (2, None), (3, None), (4, None)]);
 const CARD: Known = Known(&[(1, None), (2, None), (3, None), (4, None), (5, None), (6, Some(&MEDIA))]);
-/// Without those of entries: pieces of a repeated field would be further entries.
+/// Without the fields of entries: pieces of a repeated field would be further entries.
 const FORWARDED: Known = Known(&[(1, None), (2, None)]);
 const NOTICE: Known = Known(&[(1, None), (2, None), (3, None)]);
 /// An edit is a `Content`, which keeps its own unknown fields.
@@ -131,7 +131,7 @@ fn take_field<'a>(rest: &mut &'a [u8]) -> Option<Field<'a>> {
         WireType::SixtyFourBit => *rest = rest.get(8..)?,
         WireType::ThirtyTwoBit => *rest = rest.get(4..)?,
         WireType::LengthDelimited => message = Some(take_message(rest)?),
-        // Not in proto3.
+        // Groups, which proto3 does not have.
         WireType::StartGroup | WireType::EndGroup => return None,
     }
     Some(Field { tag, bytes: &whole[..whole.len() - rest.len()], message })

@@ -1,4 +1,4 @@
-//! Close codes, in their table and in their ranges.
+//! The table of close codes, and their ranges, agree with the code.
 
 use im_proto::close::{CloseCode, ReconnectPolicy};
 

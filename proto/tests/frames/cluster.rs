@@ -215,7 +215,7 @@ pub(crate) fn stored_conversation() -> pb::StoredConversation {
     pb::StoredConversation { state: states().pop(), peer_seq: 41, ..Default::default() }
 }
 
-/// With settings, each with its origin, and with more mentions than are listed.
+/// Returns a list of one conversation with more mentions than are listed.
 pub(crate) fn raw_mentions() -> pb::RawFrame {
     let conversation =
         pb::RawConversation { state: states().pop(), unread: 200, mentions: 7, ..Default::default() };

@@ -1,4 +1,4 @@
-//! Nothing of the `.proto` files is left out.
+//! Every message and every field of the `.proto` files is in a vector.
 
 use std::collections::BTreeSet;
 
@@ -45,8 +45,8 @@ pub(crate) fn remove_what_is_set(message: &DynamicMessage, missing: &mut BTreeSe
     }
 }
 
-/// Other types for the same bytes: the type that reads or writes them, the type of devices, and
-/// whether all fields must be there.
+/// Types that share the bytes of another type: the type of servers or backends, the type of devices,
+/// and whether all fields must be there.
 const SAME_BYTES: [(&str, &str, bool); 12] = [
     ("DeviceFrame", "Frame", false),
     ("PublishHead", "Publish", false),
@@ -80,7 +80,7 @@ fn types_for_the_same_bytes_have_the_same_fields() {
     }
 }
 
-/// A message may be read as bytes, or as another type for it.
+/// Returns whether two fields have the same bytes: a message may be read as bytes, or as another type.
 fn is_same(other: &FieldDescriptor, original: &FieldDescriptor) -> bool {
     let kinds = match (other.kind(), original.kind()) {
         (Kind::Bytes, Kind::Message(_)) => true,

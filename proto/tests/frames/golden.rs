@@ -41,7 +41,7 @@ fn everything_reads_back() {
     }
 }
 
-/// Clients start from the JSON: it must lead to the same bytes.
+/// Clients start from the JSON, so it must produce the same bytes.
 #[test]
 fn json_means_the_bytes() {
     for vector in vectors() {
@@ -60,7 +60,7 @@ pub(crate) struct Vector {
     name: &'static str,
     /// The full name of its type, such as `im.v1.Frame`.
     kind: String,
-    /// Without length prefix.
+    /// The encoded message, without a length prefix.
     bytes: Bytes,
     reads_back: ReadsBack,
 }

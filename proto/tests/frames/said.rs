@@ -58,7 +58,7 @@ pub(crate) fn publish_with_origin(number: u64, to: &str, content: pb::Content) -
     Body::Publish(pb::Publish { origin: ORIGIN, ..publish })
 }
 
-/// The push that comes of it.
+/// Returns a push with the `origin` of the publish from which it results.
 pub(crate) fn push_with_origin(from: &str, to: &str, content: pb::Content) -> Body {
     let Body::Push(push) = push(from, to, content) else { panic!("no push") };
     let message = push.message.map(|message| pb::Message { origin: ORIGIN, ..message });

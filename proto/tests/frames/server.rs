@@ -1,4 +1,4 @@
-//! Servers and backends read and write the same bytes by other types.
+//! Servers and backends read and write the same bytes with types of their own.
 
 use bytes::Bytes;
 use im_proto::{
@@ -9,8 +9,8 @@ use prost::Message;
 
 use crate::{asked::*, cluster::*, conversations::conversations, golden::unhex, list::frames, said::*};
 
-/// A server reads devices' frames as `DeviceFrame`: the fields that it knows must read the same,
-/// and others as nothing.
+/// A server reads devices' frames as `DeviceFrame`: the fields that it knows must have the same
+/// values, and other frames have no body.
 #[test]
 fn device_frames_read_what_frames_write() {
     for (name, body) in frames() {
@@ -50,7 +50,7 @@ fn device_frames_read_what_frames_write() {
     }
 }
 
-/// A server passes on the device's bytes: also fields that nobody here knows, in the device's
+/// A server passes on the device's bytes, including fields unknown to this version, in the device's
 /// order.
 #[test]
 fn a_publish_is_passed_on_byte_for_byte() {

@@ -1,5 +1,5 @@
-//! The overhead of frames beside their payloads. Every byte here is paid per delivery, per
-//! heartbeat of every device, or per connection.
+//! The overhead of frames beside their payloads. Every byte of it is sent with each delivery, each
+//! heartbeat of each device, or each connection.
 
 use std::collections::BTreeSet;
 

@@ -92,7 +92,7 @@ impl Maker {
         }
     }
 
-    /// Nothing where messages would be nested too deeply.
+    /// Returns `None` if messages would be nested too deeply.
     fn field(
         &mut self,
         field: FieldDescriptor,
@@ -132,14 +132,14 @@ impl Maker {
     }
 }
 
-/// Small numbers too, which are more often meaningful.
+/// Returns numbers, small ones among them, which are more often meaningful.
 fn number<T: std::fmt::Debug + From<u8> + 'static>(
     any: impl Strategy<Value = T> + 'static,
 ) -> BoxedStrategy<T> {
     prop_oneof![(0..4_u8).prop_map(T::from), any].boxed()
 }
 
-/// Existing numbers, and others.
+/// Returns existing numbers of an enum, and others.
 fn enumerated(kind: &EnumDescriptor) -> BoxedStrategy<Value> {
     let known: Vec<_> = kind.values().map(|value| value.number()).collect();
     prop_oneof![4 => proptest::sample::select(known), 1 => any::<i32>()].prop_map(Value::EnumNumber).boxed()
@@ -153,7 +153,7 @@ fn bytes() -> impl Strategy<Value = Bytes> {
     prop_oneof![4 => vec(any::<u8>(), 0..20), 1 => vec(any::<u8>(), 0..300)].prop_map(Bytes::from)
 }
 
-/// Field 11 of a content, an unknown kind, with any value.
+/// Returns field 11 of a content, an unknown kind, with any value.
 fn unknown_field() -> impl Strategy<Value = Vec<u8>> {
     vec(any::<u8>(), 0..100).prop_map(|data| [&[0x5a, data.len() as u8], &data[..]].concat())
 }
@@ -194,7 +194,7 @@ fn present(message: &DynamicMessage, found: &mut BTreeSet<String>) {
 #[test]
 fn everything_that_a_frame_can_have_is_generated() {
     use proptest::{strategy::ValueTree, test_runner::TestRunner};
-    /// Enough for the rarest field, whatever fields are added.
+    /// Enough to find the rarest field, also when fields are added.
     const FRAMES: usize = 10_000;
     let descriptor = POOL.get_message_by_name("im.v1.Frame").unwrap();
     let (mut missing, mut sizes) = (BTreeSet::new(), Vec::new());

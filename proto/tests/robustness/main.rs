@@ -1,5 +1,5 @@
-//! Whatever is received, nothing panics, nothing is read that was not written, and nothing is held
-//! beyond the limit.
+//! Decoding of arbitrary input never panics, returns nothing that was not written, and holds no more
+//! bytes than the limit.
 //!
 //! For a longer search: `PROPTEST_CASES=100000 cargo test --release -p im-proto --test robustness`.
 
@@ -16,7 +16,7 @@ mod pool;
 use bytes::Bytes;
 use im_proto::{frame, pb::frame::Body};
 
-/// Above most generated frames, below some.
+/// A limit above the size of most generated frames, and below that of some.
 const LIMIT: usize = 150;
 
 fn concatenation(bodies: &[Body]) -> Bytes {
