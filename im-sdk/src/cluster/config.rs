@@ -27,8 +27,8 @@ pub struct ClusterConfig {
     /// Addresses of a separate Redis for control data: leases of servers, routes, node numbers and
     /// the clock. Default empty: control data is in [`ClusterConfig::redis`].
     ///
-    /// With a separate Redis, nobody loses the connection when the Redis of the logs is full or
-    /// away. It holds little and needs no disk. Members and everything else stay with the logs,
+    /// With a separate Redis, no device loses its connection when the Redis of the logs is full or
+    /// unavailable. It holds little and needs no disk. Members and everything else stay with the logs,
     /// with which they are read together. Each logged send reads its routes from the separate
     /// Redis, after the append. All processes must agree on it.
     pub routes_redis: Vec<String>,
@@ -52,8 +52,8 @@ pub struct ClusterConfig {
     /// of up to the last second; `appendfsync always` closes that gap too.
     pub min_replicas: usize,
     /// The percentage of a Redis's `maxmemory` at which devices' messages are refused, so that the
-    /// remaining memory is for backends, and for whoever frees memory: a full Redis refuses
-    /// everybody. Default 90; from 1 to 100. Without `maxmemory` there is no such limit.
+    /// remaining memory is for backends, and for operations that free memory: a full Redis refuses
+    /// every append. Default 90; from 1 to 100. Without `maxmemory` there is no such limit.
     pub watermark_percent: u8,
     /// Settings of the archive's queue, which `Durability::Archived` needs. The queue is a
     /// JetStream stream on the same NATS servers, which is created if it is missing. Default

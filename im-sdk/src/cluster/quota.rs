@@ -18,7 +18,7 @@ use crate::{
 /// structures.
 pub(in crate::cluster) const ENTRY_OVERHEAD: u64 = 128;
 
-/// How many times its bounds a log may grow to while its entries are protected.
+/// The multiple of its bounds to which a log may grow while its entries are protected.
 pub(in crate::cluster) const GROWTH_LIMIT: u64 = 2;
 
 /// The fraction by which the bounds grow for checked entries: a thousand concurrent publishes, or

@@ -61,7 +61,7 @@ impl Filter {
     /// Encodes the filter for the wire: the kinds, the start and the end.
     #[cfg(feature = "client")]
     pub(crate) fn encode(&self) -> (Vec<pb::ContentKind>, u64, u64) {
-        // Nothing was sent in 1970, and 0 would mean up to now.
+        // No message was sent in 1970, and 0 would mean "up to now".
         let until = self.until_ms.map_or(0, |until| until.max(1));
         (self.kinds.iter().map(pb::ContentKind::from).collect(), self.since_ms.unwrap_or_default(), until)
     }

@@ -1,7 +1,7 @@
-//! The values that devices and backends share: contents, conversations, questions about history, signals.
+//! The values that devices and backends share: contents, conversations, queries for history, signals.
 //!
-//! Nothing here does I/O, and nothing here knows the client, the cluster or the backend. Conversions to and from the
-//! wire stand beside each type.
+//! The module does no I/O, and depends on neither the client, the cluster nor the backend. Conversions to and from the
+//! wire are beside each type.
 
 #[cfg(feature = "serde")]
 mod base64_bytes;

@@ -55,7 +55,7 @@ impl Signal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CallStep {
-    /// To all devices of a user: somebody calls.
+    /// To all devices of a user: an incoming call.
     Ring,
     /// The caller has stopped ringing.
     Cancel,

@@ -168,7 +168,7 @@ async fn draining_loses_nothing(near: &dyn Bus, far: &dyn Bus) {
             for number in 0..EACH {
                 publish(far, &subject, round * EACH + number).await;
                 if number % 32 == 0 {
-                    // As much as a busy deployment has, not as much as a loop can.
+                    // The load of a busy deployment, not the maximum that a loop can produce.
                     far.flush().await.expect("flush");
                     tokio::time::sleep(PACE).await;
                 }
@@ -177,7 +177,7 @@ async fn draining_loses_nothing(near: &dyn Bus, far: &dyn Bus) {
         let draining = async {
             let mut share = vec![message(&mut leaving).await];
             leaving.drain().await;
-            // Nothing else keeps it from ending.
+            // With nothing left to read, the subscription must end.
             let end = tokio::time::timeout(PATIENCE, async {
                 while let Some(event) = leaving.next().await {
                     // Meanwhile, others of this handle continue.
@@ -236,7 +236,7 @@ async fn says_when_it_overflows(near: &dyn Bus, far: &dyn Bus) {
     assert_eq!(message(&mut full).await, 7, "afterwards the subscription goes on");
 }
 
-/// Bounded however large messages are. The newest are kept.
+/// A subscription is bounded, however large messages are. The newest messages are kept.
 async fn is_bounded_in_bytes(near: &dyn Bus, far: &dyn Bus) {
     const MESSAGE: usize = 256 * 1024;
     // A server of the bus may end a connection with too much in transit: NATS does at 64 MiB.

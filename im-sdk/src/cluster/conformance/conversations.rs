@@ -93,7 +93,7 @@ async fn of_the_rest_the_last_change_counts(store: &dyn ConversationStore) {
     assert!(!state.pinned && state.muted && state.draft.is_empty() && state.hidden == 0, "{state:?}");
 }
 
-/// Whichever arrives last.
+/// The newest setting wins, whichever arrives last.
 async fn an_older_setting_does_not_replace_a_newer_one(store: &dyn ConversationStore) {
     let (user, bob) = (user(), Recipient::User(user()));
     let made = |device: &str, at_ms, known| Some(ChangeOrigin { at_ms, known, device: device.into() });
@@ -114,7 +114,7 @@ async fn an_older_setting_does_not_replace_a_newer_one(store: &dyn ConversationS
     // The changes of one device arrive in order.
     assert_eq!(change(store, &user, &bob, draft("own", made("a", 1500, 0))).await.state.draft, "own");
     assert!(!change(store, &user, &bob, draft("late", made("b", 1400, 0))).await.changed);
-    // Unless the device was restored from a backup.
+    // A device restored from a backup is an exception: its setting is much older.
     change(store, &user, &bob, draft("own", made("a", 200_000, 0))).await;
     change(store, &user, &bob, draft("today", made("a", 300_000, 0))).await;
     assert!(!change(store, &user, &bob, draft("from a backup", made("a", 1500, 0))).await.changed);
@@ -154,7 +154,7 @@ async fn what_is_read_is_not_marked_as_unread(store: &dyn ConversationStore) {
     assert!(both.marked_unread && both.read == mark(6));
 }
 
-/// After a log was rolled back.
+/// A lower mark replaces one whose place was lost in a rollback of the log.
 async fn a_lost_mark_can_be_replaced(store: &dyn ConversationStore) {
     let (user, team) = (user(), channel());
     change(store, &user, &team, read(9)).await;

@@ -63,7 +63,7 @@ async fn channels_and_users_of_one_name_are_apart(members: &dyn MemberStore) {
     assert_eq!(channels(members, &same_user).await, HashSet::from([other_channel]));
 }
 
-/// So that an interrupted call can be repeated.
+/// A call has the same effect when it is repeated, so that an interrupted call can be.
 async fn repeating_changes_nothing(members: &dyn MemberStore) {
     let (channel, users) = (channel(), sorted(2));
     for _ in 0..3 {

@@ -44,7 +44,7 @@ pub async fn check_routes(routes: &dyn Routes) {
     lives_on(routes).await;
 }
 
-/// One clock: a later answer is never an earlier time.
+/// The store has one clock: a later answer is never an earlier time.
 async fn time_goes_on(routes: &dyn Routes) {
     let first = routes.time().await.expect("time");
     assert!(first > 1_600_000_000_000, "in milliseconds since the Unix epoch");
@@ -108,7 +108,7 @@ async fn a_device_displaces_its_own_route(routes: &dyn Routes) {
     }
 }
 
-/// So that a claim whose answer was lost can be repeated.
+/// A repeated claim has no effect, so that a claim whose answer was lost can be repeated.
 async fn a_repeated_claim_displaces_nothing(routes: &dyn Routes) {
     let user = user("repeated");
     for _ in 0..2 {

@@ -46,7 +46,7 @@ struct State {
 struct OfUser {
     version: u64,
     conversations: HashMap<Recipient, Stored>,
-    /// The same conversations by version.
+    /// The conversations by version.
     versions: BTreeMap<u64, Recipient>,
 }
 

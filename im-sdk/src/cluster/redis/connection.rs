@@ -107,7 +107,7 @@ impl Redis {
             return Ok(None);
         }
         let (replicas, failovers) = (config.min_replicas, self.failovers.clone());
-        // Nobody reads behind a `WAIT`, so nothing is tracked.
+        // No reads are sent on these connections, so there are no values to track.
         let options = ConnectionOptions { replicas, failovers, tracking: false };
         let connections = (0..connections).map(|_| connect_pipelined(config, self.index, options.clone()));
         Ok(Some(try_join_all(connections).await?))

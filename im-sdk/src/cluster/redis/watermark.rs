@@ -1,7 +1,7 @@
 //! Detection of a nearly full store of logs.
 //!
 //! A Redis at `maxmemory` refuses every append, also those of backends. Devices are refused before
-//! that, so that the remaining memory is for backends, and for whoever frees memory.
+//! that, so that the remaining memory is for backends, and for operations that free memory.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -41,13 +41,13 @@ pub struct ConversationPatch {
     pub muted_until_ms: Option<u64>,
     /// Whether only mentions count.
     pub mentions_only: Option<bool>,
-    /// When and where the settings among these fields (`pinned`, `muted`, `draft`, `hidden`,
+    /// The time and the origin of the settings among these fields (`pinned`, `muted`, `draft`, `hidden`,
     /// `marked_unread`, `mentions_only`) were made. A setting older than the stored one is ignored.
     /// With `None`, all settings apply.
     pub origin: Option<ChangeOrigin>,
 }
 
-/// When and where a user made a change.
+/// The time and the origin of a user's change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChangeOrigin {
     /// The cluster's time, in milliseconds since the Unix epoch.
@@ -92,11 +92,11 @@ impl Setting {
     }
 }
 
-/// How much older than an earlier setting a later one of the same device may seem: longer than a
-/// request takes. A setting that is older still comes from a device restored from a backup.
+/// The time by which a later setting may seem older than an earlier one of the same device: longer
+/// than a request takes. A setting that is older still comes from a device restored from a backup.
 const SAME_DEVICE_TOLERANCE_MS: u64 = 60_000;
 
-/// When and where a setting was made.
+/// The time and the origin of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Stamp {
     /// The version of the change; 0 for the version of the state, which was not known when the

@@ -31,7 +31,7 @@ pub const MAX_CONTACTS: usize = 1024;
 /// of them show again if they are still stored. A log keeps as many entries.
 pub const MAX_DELETED_MESSAGES: usize = 10_000;
 
-/// How long a contact is stored after it was last noted.
+/// The lifetime of a contact after it was last noted.
 pub const CONTACT_TTL: Duration = Duration::from_secs(180 * 24 * 3600);
 
 /// Stores the state of users' conversations, and their contacts. Only backends use it.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::log_bounds::LogBounds;
 
-/// How long a producer's number is remembered for a message that is not logged. Devices repeat
-/// within minutes, and many devices pass through a room.
+/// The time for which a producer's number of a message that is not logged is remembered. Devices
+/// repeat within minutes, and many devices pass through a room.
 const TRANSIENT_TTL: Duration = Duration::from_secs(60 * 60);
 
 /// A key by which a retry is told from a new entry. Each log remembers its own keys.
@@ -31,7 +31,7 @@ pub enum DedupKey {
     Key {
         /// The key, unique within the log.
         key: String,
-        /// How long the key is remembered, counted from the first append.
+        /// The time for which the key is remembered, counted from the first append.
         ttl: Duration,
         /// The digest of the appended data.
         digest: [u8; 16],

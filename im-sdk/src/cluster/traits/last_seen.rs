@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use crate::id::{Terminal, UserId};
 
-/// How long a last-seen time is stored. After a quarter of a year, "long ago" says as much.
+/// The lifetime of a last-seen time. After a quarter of a year, "long ago" is precise enough.
 pub const LAST_SEEN_TTL: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// Stores when each user's devices were last connected, by kind of device, for [`LAST_SEEN_TTL`].

@@ -36,9 +36,9 @@ pub struct LogBounds {
     pub inbox_shares: u32,
     /// The number of shares of a channel's log. Default 2: one author may dominate a group.
     pub channel_shares: u32,
-    /// How long an entry is protected if nobody can acknowledge it: in a channel, and in an inbox
-    /// whose owner has never acknowledged anything, such as a bot's. Default 7 days: in a busy
-    /// channel, members who were away for longer are reset anyway.
+    /// The time for which an entry is protected if no device can acknowledge it: in a channel, and
+    /// in an inbox whose owner has never acknowledged anything, such as a bot's. Default 7 days: in
+    /// a busy channel, members who were away for longer are reset anyway.
     pub unread_grace: Duration,
 }
 

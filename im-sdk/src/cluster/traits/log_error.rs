@@ -25,7 +25,7 @@ pub enum LogError {
         /// The time to wait before another attempt.
         retry_after: Duration,
     },
-    /// Nothing was appended.
+    /// The entry was not appended.
     #[error("nothing was appended: {source}")]
     NotAppended {
         /// The cause.

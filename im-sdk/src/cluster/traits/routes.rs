@@ -26,7 +26,7 @@ pub trait Routes: Send + Sync + std::fmt::Debug + 'static {
     /// [`RoutesError`]; the route may have been registered, so release it.
     async fn claim(&self, claim: &Claim) -> Result<Vec<Displaced>, RoutesError>;
 
-    /// Restores a route that may have been lost. Displaces nobody: if other devices hold its place
+    /// Restores a route that may have been lost. Displaces no device: if other devices hold its place
     /// under the policy, nothing changes.
     ///
     /// # Errors

@@ -53,7 +53,7 @@ impl Location {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct Card {
-    /// What the card stands for: `user`, `channel`, `link`, or the application's own word.
+    /// The kind of subject: `user`, `channel`, `link`, or the application's own word.
     pub kind: String,
     /// The id of the subject, such as the user id.
     pub id: String,
@@ -91,7 +91,7 @@ impl Card {
     }
 }
 
-/// A notice of the system in a conversation: somebody joined, a call ended. Backends send notices;
+/// A notice of the system in a conversation: a user joined, a call ended. Backends send notices;
 /// those of devices are refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]

@@ -1,4 +1,4 @@
-//! Property tests of contents as anybody may write them.
+//! Property tests of contents from arbitrary writers.
 
 use proptest::{collection::vec, prelude::*};
 
@@ -6,8 +6,8 @@ use super::*;
 use crate::golden::any_vector;
 
 proptest! {
-    /// A content that was read is written as something that reads the same: otherwise a message
-    /// would change on its way through devices that forward it.
+    /// A decoded content is encoded as bytes that decode to the same content: otherwise a message would
+    /// change on its way through devices that forward it.
     #[test]
     fn what_is_read_stays_the_same(bytes in prop_oneof![
         8 => any_vector("messages", "content."),
@@ -44,7 +44,7 @@ fn field(number: u8, value: &[u8]) -> Vec<u8> {
     [&key[..], &[value.len() as u8], value].concat()
 }
 
-/// A body and a quote that name no message, and mentions of nobody, each with a field of a later version.
+/// Checks a body and a quote without a message id, and empty mentions, each with a field of a later version.
 #[test]
 fn what_is_unknown_in_an_invalid_part_goes_with_it() {
     for (number, is_kept) in [(10, false), (17, false), (16, true)] {

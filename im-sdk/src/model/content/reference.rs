@@ -29,7 +29,8 @@ impl Mentions {
     }
 }
 
-/// A quote: the message that another one answers, with enough of it to be shown without it.
+/// A quote: the message that another one answers, with enough of its content to show the quote
+/// without it.
 ///
 /// A device names the message and its place (`ReceivedMessage::quote`). The backend looks it up in
 /// the conversation, and fills in its sender and excerpt. A quote of a message that it does not
@@ -51,7 +52,7 @@ pub struct Quote {
     /// Whether the backend has found the message in this conversation. Otherwise all fields are
     /// claims of the sender of the quote.
     pub verified: bool,
-    /// Whether the quoted message was recalled; there is no excerpt.
+    /// Whether the quoted message was recalled. Its quote has no excerpt.
     pub recalled: bool,
     /// The seq of the message in the log of the user who quotes it, on the way to the backend; 0
     /// if it is not stated.

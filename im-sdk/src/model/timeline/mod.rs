@@ -27,8 +27,8 @@
 //!
 //! # On a device
 //!
-//! Received messages and entries of history are applied as they are. A received message is also
-//! what a change refers to.
+//! Received messages and entries of history are applied as they are. A change refers to a received
+//! message.
 #![cfg_attr(feature = "client", doc = "```no_run")]
 #![cfg_attr(not(feature = "client"), doc = "```ignore")]
 //! use im_sdk::{client::{Client, Event}, id::UserId, timeline::Timeline};

@@ -1,5 +1,5 @@
-//! Property tests of convergence: whatever the order and repetition, all devices end in the same
-//! state, and it is the right one.
+//! Property tests of convergence: whatever the order and repetition, all devices end in the same,
+//! correct state.
 
 use std::collections::BTreeSet;
 

@@ -154,7 +154,8 @@ async fn each_entry_of_many_is_judged_alone(log: &dyn LogStore) {
     assert!(matches!(next(), Err(LogError::Stale { last: 8 })));
 }
 
-/// Unless the store remembers nothing of it, which it may.
+/// Messages that are not logged are deduplicated, too. A store that remembers none of them passes as
+/// well.
 async fn what_is_kept_nowhere_is_remembered_too(log: &dyn LogStore) {
     let room = channel();
     for (first, again, other) in [

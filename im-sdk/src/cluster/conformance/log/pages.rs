@@ -137,7 +137,7 @@ fn check_page(page: &Page, sizes: &[usize], most: &[u64], bytes: usize) {
     }
 }
 
-/// Whatever the sizes are: a store may read ahead by the sizes that it has seen.
+/// This holds for entries of any size: a store may read ahead by the sizes that it has seen.
 async fn pages_by_bytes_leave_nothing_out(log: &dyn LogStore) {
     const COUNT: u64 = 120;
     const BYTES: usize = 40_000;

@@ -1,4 +1,4 @@
-//! The clock by which entries of a file are too old.
+//! The clock that decides which entries of a file are too old.
 
 use std::time::{Duration, Instant};
 
@@ -12,11 +12,11 @@ use crate::cluster::{
 /// `()` -> the time of the last write to the file (Unix, milliseconds).
 pub(super) const CLOCK: TableDefinition<(), u64> = TableDefinition::new("clock");
 
-/// How long a file may have been closed for the clock to be trusted at once.
+/// The longest time for which a file may have been closed if the clock is to be trusted at once.
 const SHORT_ABSENCE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long the process has to run before a clock far ahead of the file is trusted: a machine that
-/// starts with a wrong clock has it set right by then.
+/// The time that the process has to run before a clock far ahead of the file is trusted. A machine
+/// that starts with a wrong clock has corrected it by then.
 const SETTLING: Duration = Duration::from_secs(10 * 60);
 
 /// The interval at which the time is written to the file.

@@ -327,8 +327,8 @@ impl<'a, 't> Tables<'a, 't> {
         Ok(room.map_or(Ok(()), |room| room.map(drop)))
     }
 
-    /// Trims some logs for each new one, round and round. So logs that nobody reads or appends to,
-    /// of unknown users for example, keep nothing that is too old.
+    /// Trims some logs for each new one, in turn. Logs without reads and appends, those of unknown
+    /// users for example, thus keep no entries that are too old.
     fn sweep_logs(&mut self, next: &mut String) -> Result<(), redb::Error> {
         let steps = self.new_logs.saturating_mul(SWEPT_PER_LOG);
         if steps == 0 {

@@ -35,7 +35,7 @@ const LOOKS_PER_LOG: u64 = 16;
 /// The maximum number of appends to a log between two inspections, on average.
 const MAX_APPENDS_PER_LOOK: u64 = 1_024;
 
-/// How many times its bounds a log that backends append to may grow to before it is inspected.
+/// The multiple of its bounds to which a log that backends append to may grow before it is inspected.
 const HARD_GROWTH_LIMIT: u64 = GROWTH_LIMIT + 1;
 
 /// The usual size of a command beside the payload.

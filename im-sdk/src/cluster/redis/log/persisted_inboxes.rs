@@ -8,7 +8,8 @@ use crate::id::{MessageId, UserId};
 /// which costs one short command.
 const PLACES: usize = 65_536;
 
-/// How long an inbox counts as permanent, in milliseconds: a failover may have lost that.
+/// The time for which an inbox counts as permanent, in milliseconds. It is limited because a failover
+/// may have lost the change.
 const REMEMBERED_MS: u64 = 60 * 60 * 1_000;
 
 /// A set of inboxes by hash, with one possible slot for each: no lock, and nothing to clear.
@@ -37,7 +38,7 @@ impl PersistedInboxes {
 }
 
 /// Computes FNV-1a over eight bytes at a time. Users who choose ids with the same hash evict one
-/// another, which harms nobody.
+/// another, which is harmless.
 fn hash(id: &str) -> u64 {
     let mix = |hash: u64, word: u64| {
         let mixed = (hash ^ word).wrapping_mul(0x0100_0000_01b3);

@@ -84,9 +84,8 @@ struct Keys {
     replaced: String,
 }
 
-/// The number of entries requested at once, from a log with unknown sizes and from any log. Entries
-/// that do not fit into the page were sent in vain, and must not be many, whoever chose their
-/// sizes.
+/// The number of entries requested at once: from a log with unknown sizes, and from any log. Entries
+/// that do not fit into the page are sent in vain, and must stay few, however large users make them.
 const FIRST_STEP: usize = 4;
 const MAX_STEP: usize = 64;
 
@@ -168,7 +167,7 @@ impl RedisLog {
             }
             let usual = looked_at.1 / looked_at.0.max(1);
             asked = step(limit, entries.len(), bytes, Some(usual));
-            // Nor if the next entry hardly fits.
+            // Also ends the page if the next entry is unlikely to fit.
             if is_all || asked == 0 || bytes.saturating_add(usual) > limit.bytes {
                 self.reads.note_sizes(&keys.log, looked_at);
                 return Ok((entries, state));

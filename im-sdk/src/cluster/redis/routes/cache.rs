@@ -121,7 +121,7 @@ impl InvalidationListener for RouteCache {
     fn invalidate(&self, key: &[u8]) {
         match std::str::from_utf8(key).ok().and_then(|key| self.names.parse_routes(key)) {
             Some(user) => self.forget(&user),
-            // Nothing else is cached.
+            // Only routes are cached, so the key is unexpected.
             None => self.invalidate_all(),
         }
     }

@@ -29,7 +29,7 @@ const CONNECTIONS: usize = 8;
 #[derive(Debug)]
 pub(in crate::cluster::redis::log) struct ReplicatedPath {
     idle: Mutex<Vec<NoRetryConnection>>,
-    /// As many permits as there are idle connections.
+    /// One permit for each idle connection.
     permits: Semaphore,
     replicas: usize,
 }
