@@ -9,7 +9,7 @@ use crate::pool::POOL;
 /// The number of a field that no message has.
 const UNKNOWN: u32 = 1_000;
 
-/// Fields of `Content` whose messages do not keep unknown fields: only back ends write them.
+/// Fields of `Content` whose messages do not keep unknown fields: only backends write them.
 const NOT_KEPT: [&str; 1] = ["amended"];
 
 /// Returns a message with every known field, and one unknown field in it and in each nested message;

@@ -74,7 +74,7 @@ mod tests {
 
     type Job = (usize, oneshot::Sender<usize>);
 
-    /// Starts a thread that notes the size of each batch, and goes on with one when `go` says so.
+    /// Starts a thread that notes the size of each batch, and continues with the next one when it receives from `go`.
     fn start(go: std_mpsc::Receiver<()>) -> (WriterThread<Job>, Arc<Mutex<Vec<usize>>>) {
         let batches = Arc::new(Mutex::new(Vec::new()));
         let noted = Arc::clone(&batches);
