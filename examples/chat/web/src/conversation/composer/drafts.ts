@@ -1,0 +1,67 @@
+const MOST_BYTES = 1000;
+
+/** A draft as this device keeps it, with what it last told the others. */
+interface Kept {
+  readonly text: string;
+  readonly told: string;
+}
+
+/** Drafts on this device: what is typed is kept at once, whatever the connection does. */
+export class Drafts {
+  constructor(
+    private readonly user: string,
+    private readonly storage: Pick<Storage, "getItem" | "setItem" | "removeItem"> = localStorage,
+  ) {}
+
+  /** Returns the text to begin with, given what the account says. */
+  text(key: string, shared: string): string {
+    const kept = this.#read(key);
+    if (!kept) return shared;
+    // Another device has written since, and nothing was typed here that it does not know.
+    if (shared !== kept.told && shareable(kept.text) === kept.told) return shared;
+    return kept.text;
+  }
+
+  keep(key: string, text: string): void {
+    this.#write(key, { text, told: this.#read(key)?.told ?? "" });
+  }
+
+  /** Returns what the other devices are to be told, or `undefined` if they know it. */
+  tell(key: string): string | undefined {
+    const kept = this.#read(key);
+    if (!kept) return undefined;
+    const told = shareable(kept.text);
+    if (told === kept.told) return undefined;
+    this.#write(key, { text: kept.text, told });
+    return told;
+  }
+
+  #read(key: string): Kept | undefined {
+    try {
+      const kept = JSON.parse(this.storage.getItem(this.#name(key)) ?? "null") as Kept | null;
+      return kept && typeof kept.text === "string" && typeof kept.told === "string" ? kept : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  #write(key: string, kept: Kept): void {
+    try {
+      if (kept.text === "" && kept.told === "") this.storage.removeItem(this.#name(key));
+      else this.storage.setItem(this.#name(key), JSON.stringify(kept));
+    } catch {
+      // A full storage costs the draft on this device alone.
+    }
+  }
+
+  #name(key: string): string {
+    return `draft/${this.user}/${key}`;
+  }
+}
+
+/** Returns the beginning of a text that fits the draft of a conversation. */
+export function shareable(text: string): string {
+  const bytes = new TextEncoder().encode(text);
+  if (bytes.length <= MOST_BYTES) return text;
+  return new TextDecoder().decode(bytes.slice(0, MOST_BYTES)).replace(/\ufffd+$/, "");
+}
