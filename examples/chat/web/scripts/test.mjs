@@ -1,0 +1,22 @@
+// Bundles the unit tests, which import as the bundler resolves, and runs them in Node.
+import { spawnSync } from "node:child_process";
+import { readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { build } from "esbuild";
+
+const tests = readdirSync("src", { recursive: true }).filter((path) => /\.test\.tsx?$/.test(path));
+rmSync("build", { recursive: true, force: true });
+await build({
+  entryPoints: tests.map((path) => join("src", path)),
+  outdir: "build",
+  outExtension: { ".js": ".mjs" },
+  bundle: true,
+  platform: "node",
+  format: "esm",
+  target: "node20",
+  packages: "bundle",
+  loader: { ".css": "empty" },
+});
+const files = readdirSync("build", { recursive: true }).filter((path) => path.endsWith(".test.mjs"));
+const { status } = spawnSync(process.execPath, ["--test", ...files.map((path) => join("build", path))], { stdio: "inherit" });
+process.exit(status ?? 1);

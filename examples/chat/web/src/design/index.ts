@@ -1,0 +1,15 @@
+export { Avatar, type AvatarProps } from "./Avatar";
+export { Button, IconButton, type ButtonProps, type IconButtonProps } from "./Button";
+export { classes } from "./classes";
+export { Dialog, type DialogProps } from "./Dialog";
+export { Badge, EmptyState, Skeleton } from "./Feedback";
+export { Switch, TextArea, TextField, type SwitchProps, type TextAreaProps, type TextFieldProps } from "./Fields";
+export { graphemes } from "./graphemes";
+export { Icon } from "./Icon";
+export type { IconName } from "./icons";
+export { Menu, MenuButton, type MenuItem, type MenuProps } from "./Menu";
+export type { Anchor } from "./place";
+export { Popover, type PopoverProps } from "./Popover";
+export { Spinner } from "./Spinner";
+export { Tabs, type TabsProps } from "./Tabs";
+export { showToast, Toasts, useToast, type ToastOptions } from "./Toast";

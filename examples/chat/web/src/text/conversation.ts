@@ -1,0 +1,4 @@
+import { texts } from "./define";
+
+/** The texts of a conversation. */
+export const conversation = texts({});

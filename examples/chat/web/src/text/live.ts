@@ -1,0 +1,4 @@
+import { texts } from "./define";
+
+/** The texts of calls and rooms. */
+export const live = texts({});
