@@ -59,6 +59,40 @@ impl Content {
         }
     }
 
+    /// Returns all media that the content refers to: the file itself, thumbnails, the pictures of cards, and those of
+    /// forwarded messages and edits, however deeply nested. For rules about who may send which file.
+    ///
+    /// ```
+    /// use im_sdk::content::{Content, Image, Media};
+    /// let picture = Image::new(Media::new("/files/7")).thumbnail(Media::new("/files/7-small"));
+    /// let urls: Vec<_> = Content::from(picture).media().iter().map(|media| media.url.clone()).collect();
+    /// assert_eq!(urls, ["/files/7", "/files/7-small"]);
+    /// ```
+    pub fn media(&self) -> Vec<&Media> {
+        let mut media = Vec::new();
+        self.collect_media(&mut media);
+        media
+    }
+
+    fn collect_media<'a>(&'a self, media: &mut Vec<&'a Media>) {
+        match &self.body {
+            Body::Image(image) => media.extend(std::iter::once(&image.media).chain(&image.thumbnail)),
+            Body::File(file) => media.push(&file.media),
+            Body::Voice(voice) => media.push(&voice.media),
+            Body::Video(video) => media.extend(std::iter::once(&video.media).chain(&video.thumbnail)),
+            Body::Card(card) => media.extend(&card.image),
+            Body::Forwarded(forwarded) => {
+                forwarded.entries.iter().for_each(|entry| entry.content.collect_media(media));
+            }
+            Body::Change(change) => {
+                if let ChangeKind::Edit(content) = &change.kind {
+                    content.collect_media(media);
+                }
+            }
+            Body::Text(_) | Body::Location(_) | Body::Notice(_) | Body::Custom(_) | Body::Unknown => {}
+        }
+    }
+
     /// Replaces the text, or the caption of a picture, a file or a video. Mentions, the quote, the
     /// thread and media are kept. Other kinds become a text.
     ///
@@ -86,13 +120,35 @@ mod tests {
     use super::*;
     use crate::{
         content::{
-            Card, Change, File, Forwarded, ForwardedEntry, Location, Media, Notice, Quote, Video, Voice,
+            Card, Change, File, Forwarded, ForwardedEntry, Image, Location, Media, Notice, Quote, Video, Voice,
         },
         id::{MessageId, UserId},
     };
 
     fn id() -> MessageId {
         MessageId::from_u64(7).unwrap()
+    }
+
+    #[test]
+    fn no_file_is_left_out() {
+        let media = || Media::new("/files/7");
+        let contents: Vec<Content> = vec![
+            Image::new(media()).into(),
+            Image::new(Media::new("u")).thumbnail(media()).into(),
+            File::new(media()).into(),
+            Voice::new(media(), 7).into(),
+            Video::new(media(), 7).into(),
+            Video::new(Media::new("u"), 7).thumbnail(media()).into(),
+            Card::new("user", "7", "").image(media()).into(),
+        ];
+        for content in contents {
+            let bundle = Content::from(Forwarded::new("", [ForwardedEntry::new(id(), None, content.clone())]));
+            let edit = Content::from(Change::edit(id(), bundle.clone()));
+            for content in [&content, &bundle, &edit] {
+                assert!(content.media().iter().any(|media| media.url == "/files/7"), "{content:?}");
+            }
+        }
+        assert!(Content::text("/files/7").media().is_empty());
     }
 
     #[test]
