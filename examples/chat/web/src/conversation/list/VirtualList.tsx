@@ -19,6 +19,8 @@ interface Props<T extends { readonly key: string }> {
   readonly estimate: (row: T) => number;
   readonly render: (row: T, index: number) => ReactNode;
   readonly label: string;
+  /** Whether the list's end is the newest row, to which it may stick. */
+  readonly isWhole: boolean;
   /** Where the reader was; at the end by default. */
   readonly start?: Anchor | undefined;
   /** Rows that stay mounted. */
@@ -48,11 +50,12 @@ interface State {
  * A list of measured rows of which only those near the view are mounted. One row in view is its anchor: it does not move when
  * rows above it come, go, grow or shrink. At the end it sticks there.
  */
-export function VirtualList<T extends { readonly key: string }>({ rows, estimate, render, label, start, kept, ref, onScroll, onNear }: Props<T>): ReactNode {
+export function VirtualList<T extends { readonly key: string }>({ rows, estimate, render, label, isWhole, start, kept, ref, onScroll, onNear }: Props<T>): ReactNode {
   const scroller = useRef<HTMLDivElement>(null);
   const elements = useRef(new Map<string, HTMLElement>());
   const heights = useRef(new Map<string, number>());
-  const state = useRef<State>({ anchor: start, isStuck: !start, top: 0, set: -1, width: 0, offsets: [0], range: [0, 0] });
+  const isKnown = start !== undefined && rows.some(({ key }) => key === start.key);
+  const state = useRef<State>({ anchor: isKnown ? start : undefined, isStuck: !isKnown, top: 0, set: -1, width: 0, offsets: [0], range: [0, 0] });
   const [, redraw] = useReducer((count: number) => count + 1, 0);
   const now = state.current;
 
@@ -82,6 +85,7 @@ export function VirtualList<T extends { readonly key: string }>({ rows, estimate
   }, []);
 
   /** Puts the anchor, or the end, where it belongs. */
+  const whole = useRef(isWhole);
   const settle = useCallback((): void => {
     const element = scroller.current;
     if (!element) return;
@@ -91,16 +95,10 @@ export function VirtualList<T extends { readonly key: string }>({ rows, estimate
       const row = anchor && elements.current.get(anchor.key);
       const moved = row && anchor ? row.getBoundingClientRect().top - element.getBoundingClientRect().top - anchor.distance : 0;
       if (Math.abs(moved) >= 0.5) element.scrollTop += moved;
+      state.current.isStuck = whole.current && element.scrollHeight - element.scrollTop - element.clientHeight < 1;
     }
     state.current.top = state.current.set = element.scrollTop;
   }, []);
-
-  useLayoutEffect(() => {
-    if (heights.current.size > MOST_HEIGHTS) for (const key of heights.current.keys()) if (!indexes.has(key)) heights.current.delete(key);
-    const isChanged = measure();
-    settle();
-    if (isChanged) redraw();
-  });
 
   const chooseAnchor = useCallback((): Anchor | undefined => {
     const element = scroller.current;
@@ -113,13 +111,26 @@ export function VirtualList<T extends { readonly key: string }>({ rows, estimate
     return chosen && { key: chosen.key, distance: chosen.box.top - frame.top };
   }, []);
 
+  useLayoutEffect(() => {
+    whole.current = isWhole;
+    // Newer pages are to come below what is read now.
+    if (!isWhole && state.current.isStuck) {
+      state.current.anchor = chooseAnchor() ?? state.current.anchor;
+      state.current.isStuck = false;
+    }
+    if (heights.current.size > MOST_HEIGHTS) for (const key of heights.current.keys()) if (!indexes.has(key)) heights.current.delete(key);
+    const isChanged = measure();
+    settle();
+    if (isChanged) redraw();
+  });
+
   const scrolled = (): void => {
     const element = scroller.current;
     if (!element) return;
     const current = state.current;
     const { scrollTop, clientHeight, scrollHeight } = element;
     if (Math.abs(scrollTop - current.set) < 1 && scrollTop === current.top) return;
-    current.isStuck = sticks(current.isStuck, current.top, scrollTop, scrollHeight - scrollTop - clientHeight);
+    current.isStuck = isWhole && sticks(current.isStuck, current.top, scrollTop, scrollHeight - scrollTop - clientHeight);
     current.top = scrollTop;
     if (!current.isStuck) current.anchor = chooseAnchor() ?? current.anchor;
     const [from, to] = rangeOf(current.offsets, scrollTop, clientHeight, BEYOND / 2);
@@ -179,7 +190,7 @@ export function VirtualList<T extends { readonly key: string }>({ rows, estimate
       state.current.isStuck = true;
       redraw();
     },
-    place: () => (state.current.isStuck ? undefined : chooseAnchor()),
+    place: () => (state.current.isStuck ? undefined : state.current.anchor),
     visible: () => {
       const frame = scroller.current?.getBoundingClientRect();
       if (!frame) return [];

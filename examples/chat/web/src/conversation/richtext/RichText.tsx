@@ -1,0 +1,86 @@
+import { memo, useMemo, type ReactNode } from "react";
+import { Button, IconButton } from "../../design";
+import { useText } from "../../text";
+import { collapse } from "./collapse";
+import { parseText, type Block, type Inline, type MentionName } from "./parse";
+import styles from "./RichText.module.css";
+
+interface Props {
+  readonly text: string;
+  readonly mentions?: readonly MentionName[] | undefined;
+  readonly me?: string;
+  /** Shows a long text whole. */
+  readonly isOpen?: boolean;
+  readonly onOpen?: () => void;
+}
+
+/** A text of a user. Its parts become elements with text in them; nothing of it is read as HTML. */
+export const RichText = memo(function RichText({ text, mentions, me, isOpen = false, onOpen }: Props): ReactNode {
+  const t = useText();
+  const short = useMemo(() => collapse(text), [text]);
+  const cut = isOpen ? undefined : short;
+  const { blocks, onlyEmoji } = useMemo(() => parseText(cut?.shown ?? text, mentions), [cut, text, mentions]);
+  if (onlyEmoji > 0) return <p className={onlyEmoji > 3 ? styles["emoji"] : styles["largeEmoji"]}>{text.trim()}</p>;
+  return (
+    <div className={styles["text"]}>
+      {blocks.map((block, index) => (
+        <BlockView key={index} block={block} me={me} isCut={cut !== undefined && index === blocks.length - 1} />
+      ))}
+      {cut && (
+        <Button kind="quiet" className={styles["more"]} onClick={onOpen}>
+          {cut.lines > 24 ? t("chat.showAllLines", { count: cut.lines }) : t("chat.showAll")}
+        </Button>
+      )}
+    </div>
+  );
+});
+
+function BlockView({ block, me, isCut }: { readonly block: Block; readonly me: string | undefined; readonly isCut: boolean }): ReactNode {
+  const t = useText();
+  if (block.kind === "code") {
+    return (
+      <div className={styles["code"]} dir="ltr">
+        <IconButton icon="copy" size={16} label={t("chat.copyCode")} className={styles["copy"]} onClick={() => void navigator.clipboard.writeText(block.text)} />
+        {/* It can be scrolled by keyboard. */}
+        <pre tabIndex={0}>{block.text}</pre>
+      </div>
+    );
+  }
+  return (
+    <p dir={block.direction ?? "auto"}>
+      {block.inlines.map((inline, index) => (
+        <InlineView key={index} inline={inline} me={me} isCut={isCut && index === block.inlines.length - 1} />
+      ))}
+      {isCut && "…"}
+    </p>
+  );
+}
+
+function InlineView({ inline, me, isCut }: { readonly inline: Inline; readonly me: string | undefined; readonly isCut: boolean }): ReactNode {
+  switch (inline.kind) {
+    case "text":
+      return inline.text;
+    case "control":
+      return (
+        <span className={styles["control"]} title={`Unicode ${inline.text}`}>
+          {inline.text}
+        </span>
+      );
+    case "code":
+      return (
+        <code className={styles["inlineCode"]} dir="ltr">
+          {inline.text}
+        </code>
+      );
+    case "link":
+      // Half an address leads elsewhere.
+      if (isCut) return <bdi dir="ltr">{inline.text}</bdi>;
+      return (
+        <a href={inline.href} target="_blank" rel="noopener noreferrer nofollow" dir="ltr" className={styles["link"]} title={inline.href === inline.text ? undefined : inline.href}>
+          {inline.text}
+        </a>
+      );
+    case "mention":
+      return <bdi className={inline.user === me || inline.user === "" ? styles["mentionMe"] : styles["mention"]}>{inline.text}</bdi>;
+  }
+}
