@@ -38,7 +38,7 @@ function UserTitle({ user }: { readonly user: string }): ReactNode {
   const seen = Math.max(0, ...(presence?.terminals.map(({ lastSeenMs }) => lastSeenMs) ?? []));
   const state = typing.length > 0 ? t("chat.typing") : isOnline ? t("chat.online") : seen > 0 ? t("chat.lastSeen", { when: formatWhen(seen) }) : presence ? t("chat.offline") : "";
   return (
-    <div className={styles.title}>
+    <button type="button" className={styles.title} aria-label={`${name}, ${t("chat.info")}`} onClick={() => navigate(`${pathOf({ user })}?info`)}>
       <Avatar id={user} name={name} file={known?.avatar} presence={presence && (isOnline ? "online" : "offline")} />
       <div className={styles.names}>
         <h1>
@@ -48,7 +48,7 @@ function UserTitle({ user }: { readonly user: string }): ReactNode {
           {state}
         </p>
       </div>
-    </div>
+    </button>
   );
 }
 

@@ -100,7 +100,7 @@ function useTargets(): readonly Target[] {
   const names = useNames(listed.flatMap(({ user }) => user ?? []));
   const group = new Map(groups.map((entry) => [entry.id, entry]));
   const users = new Map(friends.map(({ user }) => [user.id, user]));
-  const all = [...listed, ...groups.map(({ id }) => ({ channel: id })), ...friends.map(({ user }) => ({ user: user.id }))];
+  const all: readonly Conversation[] = [...listed, ...groups.map(({ id }) => ({ channel: id })), ...friends.map(({ user }) => ({ user: user.id }))];
   const unique = new Map(all.map((conversation) => [keyOf(conversation), conversation]));
   return [...unique.values()].map((conversation) => {
     const { user, channel } = conversation;

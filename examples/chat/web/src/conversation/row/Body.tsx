@@ -17,15 +17,17 @@ export interface BodyProps {
   readonly me: string;
   readonly isOpen: boolean;
   readonly onOpen: () => void;
+  /** Time and status, at the end of the last line of the text, or below the rest. */
+  readonly tail?: ReactNode;
   readonly onView: () => void;
   readonly onPlaying: (isPlaying: boolean) => void;
 }
 
 /** What a message says, of any kind. */
-export function Body({ content, me, isOpen, onOpen, onView, onPlaying }: BodyProps): ReactNode {
+export function Body({ content, me, isOpen, onOpen, onView, onPlaying, tail }: BodyProps): ReactNode {
   const t = useText();
   const mentions = useMentionNames(content.mentions);
-  const text = (said: string): ReactNode => said !== "" && <RichText text={said} mentions={mentions} me={me} isOpen={isOpen} onOpen={onOpen} />;
+  const text = (said: string): ReactNode => (said === "" ? tail : <RichText text={said} mentions={mentions} me={me} isOpen={isOpen} onOpen={onOpen} tail={tail} />);
   if (content.text) return text(content.text.text);
   if (content.image) {
     return (
@@ -51,11 +53,44 @@ export function Body({ content, me, isOpen, onOpen, onView, onPlaying }: BodyPro
       </>
     );
   }
-  if (content.voice) return <VoiceBox voice={content.voice} />;
-  if (content.card) return <CardBox card={content.card} />;
-  if (content.location) return <LocationBox location={content.location} />;
-  if (content.forwarded) return <ForwardedBox forwarded={content.forwarded} />;
-  return <p className={styles.unknown}>{t("chat.unknownKind")}</p>;
+  if (content.voice) {
+    return (
+      <>
+        <VoiceBox voice={content.voice} />
+        {tail}
+      </>
+    );
+  }
+  if (content.card) {
+    return (
+      <>
+        <CardBox card={content.card} />
+        {tail}
+      </>
+    );
+  }
+  if (content.location) {
+    return (
+      <>
+        <LocationBox location={content.location} />
+        {tail}
+      </>
+    );
+  }
+  if (content.forwarded) {
+    return (
+      <>
+        <ForwardedBox forwarded={content.forwarded} />
+        {tail}
+      </>
+    );
+  }
+  return (
+    <>
+      <p className={styles.unknown}>{t("chat.unknownKind")}</p>
+      {tail}
+    </>
+  );
 }
 
 const PREVIEWED = 3;

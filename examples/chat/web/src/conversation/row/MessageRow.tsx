@@ -111,10 +111,10 @@ function Bubble({ message, isFirst, isLast, isRead, isTabStop, actions, replies 
               isOpen={isOpen}
               onOpen={() => pane.toggle("opened", key, true)}
               onView={() => pane.state.set({ viewing: id })}
+              tail={<Status at={at} isEdited={message.isEdited} isPinned={message.isPinned} status={isOwn ? (isRead ? "read" : "sent") : undefined} />}
               onPlaying={(isPlaying) => pane.toggle("kept", key, isPlaying)}
             />
           )}
-          <Status at={at} isEdited={message.isEdited} isPinned={message.isPinned} status={isOwn ? (isRead ? "read" : "sent") : undefined} />
         </article>
         <Reactions groups={message.reactions} me={me} onReact={(emoji, removed) => actions.react(message, emoji, removed)} />
         {(replies > 0 || (content?.thread ?? 0n) !== 0n) && (

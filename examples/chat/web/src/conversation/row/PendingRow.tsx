@@ -23,8 +23,7 @@ export const PendingRow = memo(function PendingRow({ rowKey, queued, isFirst, is
         <article className={classes(styles.bubble, isFailed ? styles.failed : styles.pending)} data-state={state}>
           <span className="visually-hidden">{t("chat.you")}: </span>
           {content.quote && <QuoteBox quote={content.quote} onJump={(id) => void pane.jumpTo({ id })} />}
-          <Body content={content} me={pane.client.user} isOpen={isOpen} onOpen={() => pane.toggle("opened", rowKey, true)} onView={() => {}} onPlaying={() => {}} />
-          <Status at={undefined} status={isFailed ? "failed" : "pending"} />
+          <Body content={content} me={pane.client.user} isOpen={isOpen} onOpen={() => pane.toggle("opened", rowKey, true)} tail={<Status at={undefined} status={isFailed ? "failed" : "pending"} />} onView={() => {}} onPlaying={() => {}} />
         </article>
         {isFailed && (
           <div className={styles.failure} role="alert">
