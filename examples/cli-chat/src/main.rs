@@ -30,6 +30,7 @@ mod commands;
 mod dev;
 mod fullscreen;
 mod groups;
+mod rooms;
 mod serve;
 mod terminal;
 mod view;

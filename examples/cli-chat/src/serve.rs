@@ -7,8 +7,8 @@ use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use im_sdk::{
     backend::{
-        Acceptance, Handler, Im, Incoming, Message, Reach, ReachRights, Refusal, Service,
-        message_store::SqlMessageStore,
+        Acceptance, Handler, Im, Incoming, Message, Reach, ReachRights, Refusal, RoomJoin, RoomWelcome,
+        Service, message_store::SqlMessageStore,
     },
     cluster::{Cluster, LoginPolicy},
     content::{Body, Notice},
@@ -22,6 +22,7 @@ use crate::{
     Failure,
     dev::Development,
     groups::{BACK_END, Request},
+    rooms,
 };
 
 /// Runs until a signal ends the process.
@@ -74,13 +75,16 @@ impl BackEnd {
     }
 }
 
-/// The rules: all users may write to each other; members of a group may add others.
+/// The rules: all users may write to each other and join rooms; members of a group may add others.
 struct Rules {
     im: Im,
 }
 
 impl Handler for Rules {
     async fn publish(&self, incoming: Incoming) -> Result<Acceptance, Refusal> {
+        if incoming.in_room {
+            return rooms::publish(&self.im, incoming).await;
+        }
         if incoming.to.as_user().map(UserId::as_str) != Some(BACK_END) {
             return Ok(incoming.accept());
         }
@@ -91,6 +95,10 @@ impl Handler for Rules {
         let request = request.ok_or_else(|| Refusal::new("the back end does not understand that"))?;
         let answer = self.carry_out(incoming.from, request).await?;
         Ok(Acceptance::handled().with_answer(answer))
+    }
+
+    async fn join_room(&self, join: RoomJoin) -> Result<RoomWelcome, Refusal> {
+        rooms::join(&join)
     }
 
     /// Lets all users write to each other. A product would check who has blocked whom.
@@ -180,7 +188,7 @@ fn names(users: &[UserId]) -> String {
     users.iter().map(UserId::as_str).collect::<Vec<_>>().join(", ")
 }
 
-fn failed(error: impl std::error::Error) -> Refusal {
+pub(crate) fn failed(error: impl std::error::Error) -> Refusal {
     Refusal::new(format!("the back end failed: {error}"))
 }
 
