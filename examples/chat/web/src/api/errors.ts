@@ -1,5 +1,6 @@
 import { ImError } from "@im-sdk/client";
-import { currentLanguage, translate, type Text } from "../text";
+import { useCallback } from "react";
+import { currentLanguage, translate, useLanguage, type Language, type Text } from "../text";
 
 /** A refusal of the back end, or that it cannot be reached. */
 export class ApiError extends Error {
@@ -28,6 +29,19 @@ export function setRefusals(known: ReadonlyMap<number, Text>): void {
   refusals = new Map(known);
 }
 
+const refusalIn = (error: unknown, language: Language): string | undefined => (error instanceof ImError && error.refusal ? refusals.get(error.refusal.code)?.[language] : undefined);
+
+/** Returns a function that says why the back end refused something, in the user's language. */
+export function useRefusalText(): (error: unknown) => string | undefined {
+  const language = useLanguage();
+  return useCallback((error) => refusalIn(error, language), [language]);
+}
+
+/** Returns why the back end refused something, in the user's language; `undefined` for other errors. */
+export function useRefusal(error: unknown): string | undefined {
+  return useRefusalText()(error);
+}
+
 /** Returns what to tell the user about an error, in the user's language. */
 export function errorText(error: unknown): string {
   if (error instanceof ApiError) {
@@ -35,8 +49,7 @@ export function errorText(error: unknown): string {
     return text ?? translate(error.isOffline ? "error.offline" : "error.unexpected");
   }
   if (error instanceof ImError) {
-    const text = error.refusal && refusals.get(error.refusal.code)?.[currentLanguage()];
-    return text ?? translate(error.isRetryable ? "error.offline" : "error.unexpected");
+    return refusalIn(error, currentLanguage()) ?? translate(error.isRetryable ? "error.offline" : "error.unexpected");
   }
   return translate("error.unexpected");
 }

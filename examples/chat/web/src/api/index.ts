@@ -1,6 +1,6 @@
 export { invalidate, put, useResource, type Resource } from "./cache";
 export { applyPush, reloadAll } from "./changes";
-export { ApiError, errorText } from "./errors";
+export { ApiError, errorText, useRefusal, useRefusalText } from "./errors";
 export { fileIdOf, useFileLinks } from "./files";
 export { useDepartments, useGroup, useGroups, useJoinRequests, useMay } from "./groups";
 export { api, type RequestOptions } from "./http";

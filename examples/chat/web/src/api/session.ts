@@ -7,7 +7,7 @@ import type { Text } from "../text";
 import type { Me, Session, User } from "./types";
 
 /** `unknown` until the first answer; `unreachable` if there is none, and nobody was signed in here before. */
-export type SessionState = { readonly status: "unknown" | "signed_out" | "unreachable" } | { readonly status: "signed_in"; readonly me: Me };
+export type SessionState = { readonly status: "unknown" } | { readonly status: "signed_out" } | { readonly status: "unreachable" } | { readonly status: "signed_in"; readonly me: Me };
 
 /** Who was signed in here last: the page opens without the back end, as far as this device's store reaches. */
 const LAST_ME = "chat.me";

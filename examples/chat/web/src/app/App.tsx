@@ -1,6 +1,66 @@
-import type { ReactNode } from "react";
-import { Toasts } from "../design";
+import { ClientProvider } from "@im-sdk/client/react";
+import { useEffect, type ReactNode } from "react";
+import { errorText, resumeSession, useSession } from "../api";
+import { Button, EmptyState, Toasts } from "../design";
+import { useText } from "../text";
+import styles from "./App.module.css";
+import { closeClient, openClient, useOpenClient } from "./client/useOpenClient";
+import { Frame } from "./shell/Frame";
+import { Shell } from "./shell/Shell";
+import { SignInPage } from "./signin/SignInPage";
 
+/** The page: who is signed in decides what it shows. */
 export function App(): ReactNode {
-  return <Toasts />;
+  return (
+    <>
+      <Gate />
+      <Toasts />
+    </>
+  );
+}
+
+function Gate(): ReactNode {
+  const session = useSession();
+  const t = useText();
+  if (session.status === "unknown") return <Frame />;
+  if (session.status === "signed_out") return <SignInPage />;
+  if (session.status === "unreachable") {
+    return (
+      <main className={styles.centre}>
+        <EmptyState icon="offline" title={t("offline.title")} text={t("error.offline")}>
+          <Button kind="primary" onClick={() => void resumeSession()}>
+            {t("retry")}
+          </Button>
+        </EmptyState>
+      </main>
+    );
+  }
+  return <SignedIn key={session.me.id} user={session.me.id} />;
+}
+
+function SignedIn({ user }: { readonly user: string }): ReactNode {
+  const t = useText();
+  const opening = useOpenClient();
+  // The client belongs to the session, not to a click: the page may be opened with one.
+  useEffect(() => {
+    openClient(user);
+    return () => closeClient();
+  }, [user]);
+  if (opening?.error !== undefined) {
+    return (
+      <main className={styles.centre}>
+        <EmptyState icon="alert" title={t("client.failed")} text={errorText(opening.error)}>
+          <Button kind="primary" onClick={() => openClient(user)}>
+            {t("retry")}
+          </Button>
+        </EmptyState>
+      </main>
+    );
+  }
+  if (opening?.user !== user || !opening.client) return <Frame />;
+  return (
+    <ClientProvider client={opening.client}>
+      <Shell />
+    </ClientProvider>
+  );
 }

@@ -5,8 +5,10 @@ import "../design/tokens.css";
 import "../design/base.css";
 import { startLanguage } from "../text";
 import { App } from "./App";
+import { startPreferences } from "./preferences";
 
 startLanguage();
+startPreferences();
 void startSession();
 const root = document.getElementById("root");
 if (!root) throw new Error("index.html lacks the element #root");

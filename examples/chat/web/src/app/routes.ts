@@ -1,14 +1,11 @@
 import type { Conversation } from "@im-sdk/client";
 import { useSyncExternalStore } from "react";
 
-export type SettingsPage = "profile" | "devices" | "appearance" | "notifications" | "account" | "departments" | "audit";
-export type PeopleTab = "friends" | "requests" | "groups" | "departments" | "blocked";
-
 /** What the address shows. */
 export type Route =
   | { readonly name: "list" }
-  | { readonly name: "conversation"; readonly conversation: Conversation; readonly at: number | undefined; readonly panel: boolean }
-  | { readonly name: "people"; readonly tab: string }
+  | { readonly name: "conversation"; readonly conversation: Conversation; readonly at: number | undefined; /** The panel about the user or the group is open. */ readonly panel: boolean }
+  | { readonly name: "people"; readonly tab: string | undefined }
   | { readonly name: "live"; readonly room: string | undefined }
   | { readonly name: "settings"; readonly page: string | undefined }
   | { readonly name: "join"; readonly token: string }
@@ -28,16 +25,17 @@ export function parseRoute(address: string): Route {
     const conversation = first === "u" ? { user: second } : { channel: second };
     return { name: "conversation", conversation, at: at > 0 ? at : undefined, panel: searchParams.has("info") };
   }
-  if (area === "people") return { name: "people", tab: first ?? "friends" };
+  if (area === "people") return { name: "people", tab: first };
   if (area === "live") return { name: "live", room: first };
   if (area === "settings") return { name: "settings", page: first };
   if (area === "join" && first !== undefined) return { name: "join", token: first };
   return { name: "unknown" };
 }
 
-/** Returns the address of a conversation, and of a message in it. */
-export function pathOf({ user, channel }: Conversation, at?: number): string {
+/** Returns the address of a conversation: at a message in it, or with the panel about whom it is with. */
+export function pathOf({ user, channel }: Conversation, at?: number, hasPanel = false): string {
   const path = user === undefined ? `/c/g/${encodeURIComponent(channel)}` : `/c/u/${encodeURIComponent(user)}`;
+  if (hasPanel) return `${path}?info`;
   return at === undefined ? path : `${path}?at=${at}`;
 }
 

@@ -2,9 +2,11 @@ import { useCallback, useSyncExternalStore } from "react";
 import { conversation } from "./conversation";
 import { languages, type Language } from "./define";
 import { live } from "./live";
+import { people } from "./people";
+import { settings } from "./settings";
 import { shell } from "./shell";
 
-const all = { ...shell, ...conversation, ...live };
+const all = { ...shell, ...people, ...settings, ...conversation, ...live };
 
 export type TextKey = keyof typeof all;
 
