@@ -1,5 +1,6 @@
 import type { Device } from "@im-sdk/client";
-import { CONNECT_MS, DISMISS_MS, EXPIRE_MS, Effects, INTERRUPTED_MS, REPEAT_MS, RETRY_MS, RING_MS } from "./effects";
+import { CONNECT_MS, DISMISS_MS, EXPIRE_MS, Effects, INTERRUPTED_MS, REPEAT_MS, RING_MS } from "./effects";
+import { Negotiation } from "./negotiation";
 import { OverCalls } from "./over";
 import {
   isDevice,
@@ -32,14 +33,27 @@ type Live = Exclude<CallState, { phase: "idle" | "ended" }>;
 export class CallMachine {
   #state: CallState = { phase: "idle" };
   readonly #effects = new Effects();
-  /** The number of the last offer made or taken. */
-  #round = 0;
+  readonly #negotiation = new Negotiation(this.#effects);
   readonly #over = new OverCalls();
 
   constructor(readonly me: string) {}
 
   get state(): CallState {
     return this.#state;
+  }
+
+  /** Returns whether a call is the present one, or one that is over. */
+  knows(id: string): boolean {
+    return this.isOver(id) || this.#live?.call.id === id;
+  }
+
+  /** Takes a call for over, as another tab has said. */
+  forget(id: string): void {
+    this.#over.add(id);
+  }
+
+  isOver(id: string): boolean {
+    return this.#over.has(id);
   }
 
   handle(input: Input, now: number): Effect[] {
@@ -66,7 +80,6 @@ export class CallMachine {
 
   #begin(call: Call): void {
     this.#effects.clear("dismiss");
-    this.#round = 0;
     this.#state = { phase: "preparing", call };
     this.#effects.add({ type: "prepare", call });
   }
@@ -188,36 +201,19 @@ export class CallMachine {
   }
 
   #connect(call: Call): void {
-    this.#round = 0;
     this.#effects.clear("expire");
     this.#state = { phase: "connecting", call };
     this.#effects.add({ type: "connect", call });
     this.#effects.set("connect", CONNECT_MS);
-    this.#negotiate(call, false);
-  }
-
-  /** Makes an offer, or asks for one, until there is a connection. */
-  #negotiate(call: Call, isRestart: boolean): void {
-    this.#effects.set("retry", RETRY_MS);
-    if (call.direction === "outgoing") this.#effects.add({ type: "make_offer", isRestart });
-    else this.#effects.tell(call, this.#round === 0 ? { step: "accept" } : { step: "want_offer" });
+    this.#negotiation.begin(call);
   }
 
   /** A signal from the device at the other end. */
   #fromPeer(live: Live, signal: CallSignal, now: number): void {
     const { call, phase } = live;
-    const isConnecting = phase === "connecting" || phase === "active";
-    const isOfferer = call.direction === "outgoing";
     if (signal.step === "cancel" && phase !== "active") this.#finish("cancelled", now);
     else if (signal.step === "hangup") this.#finish(signal.isElsewhere ? "elsewhere" : "hung_up", now);
-    else if (!isConnecting) return;
-    else if (signal.step === "candidates") this.#effects.add({ type: "take_candidates", candidates: signal.candidates });
-    else if (isOfferer && signal.step === "answer" && signal.round === this.#round) this.#effects.add({ type: "take_answer", sdp: signal.sdp });
-    else if (isOfferer && (signal.step === "accept" || signal.step === "want_offer")) this.#negotiate(call, true);
-    else if (!isOfferer && signal.step === "offer" && signal.round > this.#round) {
-      this.#round = signal.round;
-      this.#effects.add({ type: "take_offer", round: signal.round, sdp: signal.sdp });
-    }
+    else if (phase === "connecting" || phase === "active") this.#negotiation.hear(call, signal);
   }
 
   #media(input: MediaInput, now: number): void {
@@ -230,7 +226,7 @@ export class CallMachine {
       if (phase === "preparing") this.#prepared(call);
     } else if (input.type === "unprepared") {
       if (phase === "preparing") this.#unprepared(call, input.problem, now);
-    } else if (input.type === "offered") this.#effects.tell(call, { step: "offer", round: ++this.#round, sdp: input.sdp });
+    } else if (input.type === "offered") this.#negotiation.offer(call, input.sdp);
     else if (input.type === "answered") this.#effects.tell(call, { step: "answer", round: input.round, sdp: input.sdp });
     else if (input.type === "candidates") this.#effects.tell(call, { step: "candidates", candidates: input.candidates });
     else if (input.type === "peer_left") this.#finish("hung_up", now);
@@ -267,7 +263,7 @@ export class CallMachine {
       this.#state = { ...live, isReconnecting: true };
       this.#effects.set("connect", CONNECT_MS);
     }
-    if (state === "failed") this.#negotiate(call, true);
+    if (state === "failed") this.#negotiation.try(call, true);
     else this.#effects.set("retry", INTERRUPTED_MS);
   }
 
@@ -282,7 +278,7 @@ export class CallMachine {
       this.#finish("no_answer", now);
     } else if (name === "repeat" && phase === "calling") this.#ringOut(call);
     else if (name === "expire" && isWaiting(live)) this.#finish("cancelled", now);
-    else if (name === "retry" && isConnecting) this.#negotiate(call, true);
+    else if (name === "retry" && isConnecting) this.#negotiation.try(call, true);
     else if (name === "connect" && isConnecting) {
       this.#effects.tell(call, { step: "hangup", isElsewhere: false });
       this.#finish(phase === "active" ? "lost" : "unreachable", now);
