@@ -90,7 +90,7 @@ function Main({ uploads, listed, actions }: { readonly uploads: Uploads; readonl
     >
       <Header>{actions}</Header>
       <MessageList unread={listed?.unread ?? 0} />
-      {isSelecting ? <SelectionBar /> : closed ? <p className={styles.closed}>{closed}</p> : <Composer pane={pane} uploads={uploads} draft={listed?.state.draft ?? ""} />}
+      {isSelecting ? <SelectionBar /> : closed ? <p className={styles.closed}>{closed}</p> : <Composer pane={pane} uploads={uploads} draft={listed?.state.draft} />}
       {isOver && <div className={styles.drop}>{t("chat.dropFiles")}</div>}
     </div>
   );

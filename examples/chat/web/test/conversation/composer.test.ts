@@ -45,12 +45,14 @@ test("a draft survives, and yields to what another device wrote later", () => {
   assert.equal(drafts.text("@bob", "from the phone"), "from the phone");
   drafts.keep("@bob", "typed here");
   assert.equal(drafts.text("@bob", "old"), "typed here", "the others do not know it yet");
-  assert.equal(drafts.tell("@bob"), "typed here");
-  assert.equal(drafts.tell("@bob"), undefined);
+  assert.equal(drafts.tell("@bob", "old"), "typed here");
+  assert.equal(drafts.tell("@bob", "old"), undefined);
+  assert.equal(drafts.text("@bob", undefined), "typed here", "the list of conversations is not loaded yet");
+  assert.equal(drafts.text("@bob", "old"), "typed here", "the account has not heard of it yet");
+  assert.equal(drafts.text("@bob", "typed here"), "typed here");
   assert.equal(drafts.text("@bob", "from the phone"), "from the phone");
   drafts.keep("@bob", "");
-  assert.equal(drafts.tell("@bob"), "");
-  assert.equal(kept.size, 0);
+  assert.equal(drafts.tell("@bob", "typed here"), "");
   drafts.keep("@bob", "字".repeat(20_000));
   assert.equal(drafts.text("@bob", ""), "字".repeat(20_000));
   assert.ok(new TextEncoder().encode(shareable("字".repeat(20_000))).length <= 1000);

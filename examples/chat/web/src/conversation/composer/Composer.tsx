@@ -20,8 +20,8 @@ const VoiceRecorder = lazy(() => import("./VoiceRecorder"));
 interface Props {
   readonly pane: Pane;
   readonly uploads: Uploads;
-  /** The draft as the account has it. */
-  readonly draft: string;
+  /** The draft as the account has it; `undefined` until that is known. */
+  readonly draft: string | undefined;
   /** The message on which the thread hangs that is written to. */
   readonly thread?: bigint;
 }

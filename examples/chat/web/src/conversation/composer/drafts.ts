@@ -4,6 +4,8 @@ const MOST_BYTES = 1000;
 interface Kept {
   readonly text: string;
   readonly told: string;
+  /** What the account said then: until it says something else, it has not heard of it. */
+  readonly was: string;
 }
 
 /** Drafts on this device: what is typed is kept at once, whatever the connection does. */
@@ -13,33 +15,34 @@ export class Drafts {
     private readonly storage: Pick<Storage, "getItem" | "setItem" | "removeItem"> = localStorage,
   ) {}
 
-  /** Returns the text to begin with, given what the account says. */
-  text(key: string, shared: string): string {
+  /** Returns the text to begin with, given what the account says; `undefined` as long as that is not known. */
+  text(key: string, shared: string | undefined): string {
     const kept = this.#read(key);
-    if (!kept) return shared;
+    if (!kept || shared === undefined) return kept?.text ?? shared ?? "";
     // Another device has written since, and nothing was typed here that it does not know.
-    if (shared !== kept.told && shareable(kept.text) === kept.told) return shared;
-    return kept.text;
+    const isNews = shared !== kept.told && shared !== kept.was;
+    return isNews && shareable(kept.text) === kept.told ? shared : kept.text;
   }
 
   keep(key: string, text: string): void {
-    this.#write(key, { text, told: this.#read(key)?.told ?? "" });
+    const { told = "", was = "" } = this.#read(key) ?? {};
+    this.#write(key, { text, told, was });
   }
 
   /** Returns what the other devices are to be told, or `undefined` if they know it. */
-  tell(key: string): string | undefined {
+  tell(key: string, shared: string | undefined): string | undefined {
     const kept = this.#read(key);
     if (!kept) return undefined;
     const told = shareable(kept.text);
     if (told === kept.told) return undefined;
-    this.#write(key, { text: kept.text, told });
+    this.#write(key, { text: kept.text, told, was: shared ?? kept.told });
     return told;
   }
 
   #read(key: string): Kept | undefined {
     try {
       const kept = JSON.parse(this.storage.getItem(this.#name(key)) ?? "null") as Kept | null;
-      return kept && typeof kept.text === "string" && typeof kept.told === "string" ? kept : undefined;
+      return kept && typeof kept.text === "string" && typeof kept.told === "string" && typeof kept.was === "string" ? kept : undefined;
     } catch {
       return undefined;
     }
@@ -47,7 +50,7 @@ export class Drafts {
 
   #write(key: string, kept: Kept): void {
     try {
-      if (kept.text === "" && kept.told === "") this.storage.removeItem(this.#name(key));
+      if (kept.text === "" && kept.told === "" && kept.was === "") this.storage.removeItem(this.#name(key));
       else this.storage.setItem(this.#name(key), JSON.stringify(kept));
     } catch {
       // A full storage costs the draft on this device alone.

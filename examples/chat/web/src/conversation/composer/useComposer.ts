@@ -28,7 +28,7 @@ export interface ComposerModel {
 }
 
 /** Keeps the text, the draft and the files of a message, and sends them. */
-export function useComposer(pane: Pane, uploads: Uploads, shared: string, thread: bigint): ComposerModel {
+export function useComposer(pane: Pane, uploads: Uploads, shared: string | undefined, thread: bigint): ComposerModel {
   const me = useMe().id;
   const toast = useToast();
   const report = useReport(pane);
@@ -50,16 +50,16 @@ export function useComposer(pane: Pane, uploads: Uploads, shared: string, thread
     setEdited(editing?.content?.text?.text ?? "");
   }
 
+  const known = useRef(shared);
   const tell = useCallback(() => {
     clearTimeout(timer.current);
-    const told = thread === 0n ? drafts.tell(key) : undefined;
+    const told = thread === 0n ? drafts.tell(key, known.current) : undefined;
     if (told !== undefined) void pane.client.mark(pane.conversation, { draft: told }).catch(() => undefined);
   }, [drafts, key, pane, thread]);
   // Leaving tells the other devices at once.
   useEffect(() => tell, [tell]);
 
   // What another device wrote meanwhile, unless somebody types here.
-  const known = useRef(shared);
   useLayoutEffect(() => {
     if (known.current === shared) return;
     known.current = shared;

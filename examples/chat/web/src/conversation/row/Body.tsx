@@ -33,7 +33,7 @@ export function Body({ content, me, isOpen, onOpen, onView, onPlaying, tail }: B
     return (
       <>
         <Picture image={content.image} onView={onView} />
-        {text(content.image.caption)}
+        <div className={styles.caption}>{text(content.image.caption)}</div>
       </>
     );
   }
@@ -41,7 +41,7 @@ export function Body({ content, me, isOpen, onOpen, onView, onPlaying, tail }: B
     return (
       <>
         <VideoBox video={content.video} onPlaying={onPlaying} />
-        {text(content.video.caption)}
+        <div className={styles.caption}>{text(content.video.caption)}</div>
       </>
     );
   }
