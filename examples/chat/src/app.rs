@@ -42,6 +42,8 @@ pub(crate) struct Options {
     pub(crate) demo: bool,
     /// Whether the page is served over TLS, so that cookies must be.
     pub(crate) secure: bool,
+    /// For how long a refresh token that was replaced still counts.
+    pub(crate) refresh_grace_ms: i64,
     /// Where devices connect, if it is not where the servers say.
     pub(crate) endpoints: Vec<String>,
     /// Files of the web client that replace the built-in ones.

@@ -31,7 +31,7 @@ use axum::{Router, http::Uri};
 use clap::Parser;
 use im_sdk::{
     backend::{Im, message_store::SqlMessageStore},
-    cluster::{Cluster, ClusterConfig},
+    cluster::{Cluster, ClusterConfig, LoginPolicy},
     token::{SigningKey, TokenMinter, TokenVerifier, VerificationKey},
 };
 use im_server::{Server, ServerConfig};
@@ -74,6 +74,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             let verifier = TokenVerifier::new(ISSUER, AUDIENCE, [VerificationKey::hs256(KEY_ID, &secret)?]);
             let mut config = ServerConfig::new("chat", verifier);
             config.websocket = Some(arguments.devices);
+            // Everybody may have several browsers.
+            config.login_policy = LoginPolicy::Unlimited;
             let server = Server::start(config, cluster.clone()).await?;
             (cluster, Some(server))
         }

@@ -44,6 +44,10 @@ pub(crate) struct Arguments {
     /// The page is served over TLS: cookies are sent over TLS alone.
     #[arg(long)]
     secure: bool,
+    /// For how many seconds a refresh token that was just replaced still counts: for several tabs, and a browser that was closed at
+    /// the wrong moment.
+    #[arg(long, default_value = "15")]
+    refresh_grace_seconds: u32,
     /// A directory with the built page, in place of the one in this program.
     #[arg(long)]
     assets: Option<PathBuf>,
@@ -54,6 +58,7 @@ impl Arguments {
         Options {
             demo: self.demo,
             secure: self.secure,
+            refresh_grace_ms: i64::from(self.refresh_grace_seconds) * 1000,
             endpoints: self.endpoints.clone(),
             assets: self.assets.clone(),
         }

@@ -21,8 +21,6 @@ pub(crate) type SessionId = String;
 
 const ACCESS_MS: i64 = 10 * 60 * 1000;
 const REFRESH_MS: i64 = 30 * 24 * 3600 * 1000;
-/// For how long the replaced refresh token still gives an access token.
-const GRACE_MS: i64 = 15_000;
 /// How often the time of the last use is written.
 const LAST_USE_MS: i64 = 60_000;
 
@@ -128,7 +126,7 @@ async fn reused(app: &App, used: &str, access: String) -> Result<Begun> {
         sqlx::query_as(select).bind(used).fetch_optional(app.database.pool()).await?;
     let (session, user, used_at) = found.ok_or(Refusal::SignedOut)?;
     let now = now_ms();
-    if now - used_at > GRACE_MS {
+    if now - used_at >= app.options.refresh_grace_ms {
         app.audit(&user, "session.token_reused", &session, "ended").await?;
         end(app, &user, &session, "signed out: a sign-in was used twice").await?;
         return Err(Refusal::SignedOut.into());
