@@ -43,17 +43,22 @@ test("a call rings, is answered and hung up, and the caller reports it", () => {
 });
 
 test("it rings at all devices, and stops where another one has answered", () => {
-  const { world, alice, bob } = two();
-  const tablet = world.phone("bob", "bob-2");
-  alice.call("bob");
-  world.run(100);
-  assert.deepEqual([bob.state.phase, tablet.state.phase], ["ringing", "ringing"]);
-  tablet.do({ type: "accept" });
-  world.run(100);
-  assert.equal(ended(bob), "elsewhere");
-  assert.ok(alice.state.phase === "active" && alice.state.call.device?.id === "bob-2");
-  world.run(20_000);
-  assert.equal(bob.state.phase, "idle", "it does not ring again");
+  for (const copiesToOwn of [false, true]) {
+    const { world, alice, bob } = two();
+    world.copiesToOwn = copiesToOwn;
+    const tablet = world.phone("bob", "bob-2");
+    const laptop = world.phone("alice", "alice-2");
+    alice.call("bob");
+    world.run(100);
+    assert.deepEqual([bob.state.phase, tablet.state.phase, laptop.state.phase], ["ringing", "ringing", "idle"]);
+    tablet.do({ type: "accept" });
+    world.run(100);
+    assert.equal(ended(bob), "elsewhere");
+    assert.ok(alice.state.phase === "active" && alice.state.call.device?.id === "bob-2");
+    world.run(20_000);
+    assert.equal(bob.state.phase, "idle", "it does not ring again");
+    assert.deepEqual(laptop.phases, ["idle"]);
+  }
 });
 
 test("of two devices that answer at once, one has the call", () => {
@@ -334,6 +339,7 @@ test("in random worlds that lose, delay and reorder signals every call comes to 
     const world = new World();
     const phones = [world.phone("alice"), world.phone("alice", "alice-2"), world.phone("bob"), world.phone("bob", "bob-2"), world.phone("carol")];
     const loss = random() * 0.4;
+    world.copiesToOwn = random() < 0.5;
     world.delay = () => (random() < loss ? undefined : 1 + random() * 400);
     const pick = <T>(items: readonly T[]): T => items[Math.floor(random() * items.length)] as T;
     for (let step = 0; step < 60; step++) {

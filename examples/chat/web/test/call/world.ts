@@ -77,6 +77,8 @@ export class World {
   readonly sent: Sent[] = [];
   /** Whether media connections come about. */
   isReachable = true;
+  /** Whether the server passes a device's signals on to the user's other devices, instead of telling them what to do. */
+  copiesToOwn = false;
   /** Returns how long a signal travels, or `undefined` if it is lost. */
   delay: (sent: Sent) => number | undefined = () => 5;
   #events: { readonly at: number; readonly run: () => void }[] = [];
@@ -94,9 +96,11 @@ export class World {
   send(from: Phone, { id, to, device, signal }: Extract<Effect, { type: "signal" }>): void {
     for (const phone of this.phones) {
       if (phone.user === to && phone !== from && (!device || isDevice(device, phone.device))) this.#relay({ id, from, to: phone, signal });
+      const isOwnOther = phone.user === from.user && phone !== from && from.user !== to;
+      if (this.copiesToOwn && isOwnOther) this.#relay({ id, from, to: phone, signal });
       // The server stops the ringing at the other devices of a user who has answered.
       const stops = signal.step === "accept" || signal.step === "answer" || signal.step === "busy";
-      if (stops && phone.user === from.user && phone !== from) this.#relay({ id, from, to: phone, signal: { step: "elsewhere" } });
+      if (stops && isOwnOther && !this.copiesToOwn) this.#relay({ id, from, to: phone, signal: { step: "elsewhere" } });
     }
   }
 

@@ -48,8 +48,9 @@ export default function VoiceRecorder({ pane, thread, onDone }: { readonly pane:
       const { file, durationMs, waveform } = await recording.stop();
       const stored = await uploadFile(file);
       const media = { url: `/files/${stored.id}`, mimeType: stored.type, bytes: stored.bytes, name: stored.name };
-      await pane.client.send(pane.conversation, { voice: { media, durationMs, waveform }, thread });
-      await pane.window.refresh();
+      const content = { voice: { media, durationMs, waveform }, thread };
+      const { localId } = await pane.client.send(pane.conversation, content);
+      pane.window.sent(localId, content);
     } catch (error) {
       toast(errorText(error), { kind: "danger" });
     }

@@ -91,15 +91,15 @@ export function useComposer(pane: Pane, uploads: Uploads, shared: string | undef
     typing.stopped();
     const work = async (): Promise<void> => {
       for (const [index, content] of contents.entries()) {
-        await pane.client.send(pane.conversation, { ...content, thread, ...(index === 0 && quote ? { quote } : {}) });
+        const whole = { ...content, thread, ...(index === 0 && quote ? { quote } : {}) };
+        const { localId } = await pane.client.send(pane.conversation, whole);
+        pane.window.sent(localId, whole);
       }
     };
-    work()
-      .catch((error: unknown) => {
-        toast(errorText(error), { kind: "danger" });
-        if (restore !== "") write(restore);
-      })
-      .finally(() => void pane.window.refresh());
+    work().catch((error: unknown) => {
+      toast(errorText(error), { kind: "danger" });
+      if (restore !== "") write(restore);
+    });
     if (thread === 0n) void pane.toEnd();
   };
 

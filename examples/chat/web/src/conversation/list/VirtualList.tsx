@@ -1,6 +1,6 @@
 import { useCallback, useEffect, useImperativeHandle, useLayoutEffect, useReducer, useRef, type ReactNode, type Ref } from "react";
 import { flushSync } from "react-dom";
-import { offsetsOf, piecesOf, rangeOf, sticks, type Anchor } from "./layout";
+import { offsetsOf, piecesOf, rangeOf, rowAt, sticks, type Anchor } from "./layout";
 import styles from "./VirtualList.module.css";
 
 /** What a list can be told. */
@@ -43,6 +43,7 @@ interface State {
   set: number;
   width: number;
   offsets: number[];
+  keys: readonly string[];
   range: readonly [number, number];
 }
 
@@ -55,7 +56,7 @@ export function VirtualList<T extends { readonly key: string }>({ rows, estimate
   const elements = useRef(new Map<string, HTMLElement>());
   const heights = useRef(new Map<string, number>());
   const isKnown = start !== undefined && rows.some(({ key }) => key === start.key);
-  const state = useRef<State>({ anchor: isKnown ? start : undefined, isStuck: !isKnown, top: 0, set: -1, width: 0, offsets: [0], range: [0, 0] });
+  const state = useRef<State>({ anchor: isKnown ? start : undefined, isStuck: !isKnown, top: 0, set: -1, width: 0, offsets: [0], keys: [], range: [0, 0] });
   const [, redraw] = useReducer((count: number) => count + 1, 0);
   const now = state.current;
 
@@ -67,6 +68,7 @@ export function VirtualList<T extends { readonly key: string }>({ rows, estimate
   const anchored = now.anchor && indexes.get(now.anchor.key);
   const top = now.isStuck ? total - view : anchored === undefined ? now.top : (offsets[anchored] ?? 0) - (now.anchor?.distance ?? 0);
   now.offsets = offsets;
+  now.keys = rows.map(({ key }) => key);
   now.range = rangeOf(offsets, Math.min(top, Math.max(0, total - view)), view, BEYOND);
   const focused = [...elements.current].find(([, element]) => element.contains(document.activeElement))?.[0];
   const held = [...kept, ...(focused ? [focused] : [])].map((key) => indexes.get(key) ?? -1);
@@ -108,7 +110,12 @@ export function VirtualList<T extends { readonly key: string }>({ rows, estimate
     const touched = at.find(({ row }) => row.matches(":hover") || row.contains(document.activeElement));
     const middle = frame.top + frame.height / 2;
     const chosen = touched ?? at.find(({ box }) => box.top <= middle && box.bottom > middle) ?? at[0];
-    return chosen && { key: chosen.key, distance: chosen.box.top - frame.top };
+    if (chosen) return { key: chosen.key, distance: chosen.box.top - frame.top };
+    // A long jump ends where nothing is mounted yet.
+    const { offsets, keys } = state.current;
+    const index = rowAt(offsets, element.scrollTop + frame.height / 2);
+    const key = keys[index];
+    return key === undefined ? undefined : { key, distance: (offsets[index] ?? 0) - element.scrollTop };
   }, []);
 
   useLayoutEffect(() => {

@@ -1,4 +1,4 @@
-import type { Client, ClientEvent, Conversation, HistoryPage, HistoryQuery, MessageId, QueuedMessage, ReceivedMessage } from "@im-sdk/client";
+import type { Client, ClientEvent, Content, ContentInit, Conversation, HistoryPage, HistoryQuery, MessageId, QueuedMessage, ReceivedMessage } from "@im-sdk/client";
 import { isIn, isSame } from "../key";
 import { Entries, type MessageView, type Side } from "./entries";
 import { withQueued } from "./queued";
@@ -32,7 +32,9 @@ const MOST_EMPTY_PAGES = 20;
  */
 export class MessageWindow {
   #entries: Entries;
-  #pending: readonly QueuedMessage[] = [];
+  #queued: readonly QueuedMessage[] = [];
+  /** Own messages that the outbox does not list yet, or no longer, and that have not come back. */
+  readonly #echoes = new Map<number, QueuedMessage>();
   #before: number | undefined;
   #after: number | undefined;
   #isReady = false;
@@ -109,11 +111,20 @@ export class MessageWindow {
   /** Repeats what failed. */
   readonly retry = (): void => void this.#failed?.();
 
-  /** Reads the outbox again; call it after a send. */
+  /** Shows a message that was just sent. The outbox lists it only a moment later. */
+  sent(localId: number, content: ContentInit): void {
+    // What is sent here has all the fields that are shown.
+    const whole = { thread: 0n, silent: false, ...content } as Content;
+    this.#echoes.set(localId, { localId, to: this.conversation, content: whole, state: "pending" });
+    void this.refresh();
+    this.#changed();
+  }
+
+  /** Reads the outbox again; call it after a change was sent. */
   readonly refresh = async (): Promise<void> => {
     const queued = await this.client.queued().catch(() => undefined);
     if (!queued) return;
-    this.#pending = queued.filter(({ to }) => isSame(to, this.conversation));
+    this.#queued = queued.filter(({ to }) => isSame(to, this.conversation));
     this.#changed();
   };
 
@@ -127,8 +138,10 @@ export class MessageWindow {
 
   #look(): WindowView {
     const arrived = new Set(this.#entries.messages().map(({ key }) => key));
-    const messages = withQueued(this.#entries.messages(), this.#pending, this.client.user);
-    const pending = this.#pending.filter(({ localId, content }) => !content.change && !arrived.has(`l${localId}`));
+    const messages = withQueued(this.#entries.messages(), this.#queued, this.client.user);
+    for (const localId of this.#echoes.keys()) if (arrived.has(`l${localId}`)) this.#echoes.delete(localId);
+    const all = new Map([...this.#echoes.values(), ...this.#queued].map((queued) => [queued.localId, queued]));
+    const pending = [...all.values()].filter(({ localId, content }) => !content.change && !arrived.has(`l${localId}`)).sort((one, other) => one.localId - other.localId);
     return { messages, pending, isReady: this.#isReady, hasOlder: this.#hasOlder, hasNewer: this.#hasNewer, loading: this.#loading, error: this.#error };
   }
 
@@ -236,9 +249,17 @@ export class MessageWindow {
       if (this.#entries.me !== event.user) this.#isReady = false;
       if (!this.#isReady && this.#loading.size === 0) void (this.first ? this.jump(this.first) : this.#restart());
       else if (this.#error) this.retry();
-    } else if (event.type === "sent" || event.type === "send_failed") void this.refresh();
+    } else if (event.type === "sent" || event.type === "send_failed") this.#settleSend(event.localId, event.type === "sent" && event.messageId !== 0n);
     else if (event.type === "reset" && event.position.log === (this.conversation.channel ?? "") && event.reason !== "left") void this.#restart();
     else if (event.type === "message") this.#receive(event.message);
+  }
+
+  /** An accepted message leaves the outbox before it comes back: it stays in view between. */
+  #settleSend(localId: number, isComing: boolean): void {
+    const queued = this.#queued.find((one) => one.localId === localId);
+    if (!isComing) this.#echoes.delete(localId);
+    else if (queued && !queued.content.change && !this.#hasNewer) this.#echoes.set(localId, queued);
+    void this.refresh();
   }
 
   #receive(message: ReceivedMessage): void {
