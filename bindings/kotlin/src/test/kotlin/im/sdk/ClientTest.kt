@@ -188,6 +188,55 @@ class ClientTest {
     }
 
     @Test
+    fun `messages are pinned, reactions taken back, and a user deletes for that user alone`() = testing {
+        val emil = connect("emil")
+        val fay = connect("fay")
+        val id = assertNotNull(emil.sendAndWait(Recipient.User("fay"), "pin me").messageId)
+        val came = fay.awaitMessage("pin me")
+        val reference = assertNotNull(came.reference("fay"))
+        val timeline = Timeline("fay")
+        suspend fun follow(isThere: Timeline.() -> Boolean) {
+            fay.await<Event.Message> {
+                timeline.apply(it.message)
+                timeline.isThere()
+            }
+        }
+        fay.changeAndWait(reference, ChangeKind.Reaction("🎉"))
+        fay.pin(reference).outcome()
+        follow { waiting == 2L }
+        timeline.apply(came)
+        assertEquals(0, timeline.waiting)
+        val shown = assertNotNull(timeline[id])
+        assertEquals(listOf(Reaction("🎉", listOf("fay"))) to true, shown.reactions to shown.isPinned)
+        fay.unreact(reference, "🎉").outcome()
+        fay.unpin(reference).outcome()
+        follow { get(id)?.run { reactions.isEmpty() && !isPinned } == true }
+        fay.deleteForMe(reference).outcome()
+        follow { get(id)?.isDeleted == true }
+        assertEquals(listOf(id), emil.history(Recipient.User("fay")).messages.map { it.id })
+        assertNull(timeline.horizon)
+        timeline.forgetThrough(id)
+        timeline.apply(came)
+        assertEquals(id to emptyList(), timeline.horizon to timeline.messages())
+    }
+
+    @Test
+    fun `what is quoted and forwarded is verified by the back end`() = testing {
+        val gabi = connect("gabi")
+        val hans = connect("hans")
+        gabi.sendAndWait(Recipient.User("hans"), "lunch?")
+        val came = hans.awaitMessage("lunch?")
+        assertFalse(came.quote().isVerified)
+        hans.sendAndWait(Recipient.User("gabi"), Content(Body.Text("yes"), quote = came.quote()))
+        val quote = assertNotNull(gabi.awaitMessage("yes").content.quote)
+        assertEquals(listOf(true, "lunch?", came.id), quote.run { listOf(isVerified, excerpt, messageId) })
+        hans.sendAndWait(Recipient.User("gabi"), Content(Body.Forwarded("plans", listOf(came.forward()))))
+        val forwarded = gabi.await<Event.Message> { it.message.content.body is Body.Forwarded }.message.content.body
+        val entry = assertIs<Body.Forwarded>(forwarded).entries.single()
+        assertEquals(listOf(true, "gabi", "lunch?"), entry.run { listOf(isVerified, fromUser, content.text) })
+    }
+
+    @Test
     fun `history and search find what was said`() = testing {
         val kim = connect("kim")
         val leo = Recipient.User("leo")
@@ -205,6 +254,88 @@ class ClientTest {
             } while (found.isEmpty())
             assertEquals(listOf(ids[3]), kim.search(Search("searchable word3")).messages.map { it.id })
         }
+    }
+
+    @Test
+    fun `a search is narrowed, and goes on where a page ended`() = testing {
+        val cleo = connect("cleo")
+        val dora = connect("dora")
+        val before = System.currentTimeMillis() - 60_000
+        val ids = List(2) { assertNotNull(cleo.sendAndWait(Recipient.User("dora"), "needle $it").messageId) }
+        val answer = dora.sendAndWait(Recipient.User("cleo"), "needle found").messageId
+        cleo.sendAndWait(Recipient.User("emma"), "needle for another")
+        val here = Search("needle", conversation = Recipient.User("dora"))
+        // Messages are archived soon, not at once.
+        withTimeout(PATIENCE) {
+            do {
+                val all = cleo.search(Search("needle")).messages
+            } while (all.size < 4)
+        }
+        assertEquals(listOf(answer) + ids.reversed(), cleo.search(here).messages.map { it.id })
+        assertEquals(ids.reversed(), cleo.search(here.copy(from = "cleo")).messages.map { it.id })
+        assertEquals(3, cleo.search(here.copy(sinceMillis = before, kinds = listOf(Kind.Number(1)))).messages.size)
+        assertEquals(emptyList(), cleo.search(here.copy(untilMillis = before)).messages)
+        assertEquals(emptyList(), cleo.search(here.copy(kinds = listOf(Kind.Custom("order.paid")))).messages)
+        val first = cleo.search(here, limit = 2)
+        assertEquals(listOf(answer, ids[1]), first.messages.map { it.id })
+        val second = cleo.search(here.copy(before = assertNotNull(first.next)), limit = 2)
+        assertEquals(listOf(ids[0]), second.messages.map { it.id })
+        assertNull(second.next)
+    }
+
+    @Test
+    fun `raw history has changes where they were made`() = testing {
+        val ella = connect("ella")
+        val fred = Recipient.User("fred")
+        val before = System.currentTimeMillis() - 60_000
+        val ids = List(3) { assertNotNull(ella.sendAndWait(fred, "entry $it").messageId) }
+        val reference = assertNotNull(ella.awaitMessage("entry 0").reference("ella"))
+        val edit = ella.changeAndWait(reference, ChangeKind.Edit(Content.text("edited"))).messageId
+        val raw = ella.rawHistory(fred, HistoryQuery()).messages
+        assertEquals(ids + edit, raw.map { it.id })
+        assertEquals(listOf("edited", "entry 1", "entry 2", null), raw.map { it.text }, "nobody sees what was edited away")
+        val change = assertIs<Body.Change>(raw.last().content.body)
+        assertEquals(ids[0] to ChangeKind.Edit(Content.text("edited")), change.messageId to change.kind)
+        val shown = ella.history(fred).messages
+        assertEquals(listOf("edited", "entry 1", "entry 2"), shown.map { it.text })
+        val amended = assertNotNull(shown.first().content.amended)
+        assertEquals(edit to false, amended.change to amended.isRecalled)
+
+        val inbox = HistoryQuery(HistoryRange.After(reference.seq), untilMillis = System.currentTimeMillis() + 60_000)
+        val page = ella.rawHistory(Conversation.Inbox, inbox, limit = 2)
+        assertEquals(ids.drop(1), page.messages.map { it.id })
+        val rest = ella.rawHistory(Conversation.Inbox, HistoryQuery(assertNotNull(page.next), sinceMillis = before))
+        assertEquals(listOf(edit), rest.messages.map { it.id })
+        assertEquals(ids.drop(2) + edit, ella.rawHistory(fred, HistoryQuery(afterMessage = ids[1])).messages.map { it.id })
+        assertEquals(emptyList(), ella.history(fred, HistoryQuery(untilMillis = before)).messages)
+    }
+
+    @Test
+    fun `a gap is filled, without repeating what is pushed behind it`() = testing {
+        val gina = connect("gina")
+        val hugo = connect("hugo")
+        val club = Recipient.Channel("kotlin-club")
+        gina.addToGroup("kotlin-club")
+        // The 256 newest entries at most are pushed to a new member.
+        val texts = List(300) { "said $it" }
+        gina.takingEvents { texts.map { gina.send(club, it) }.forEach { it.outcome() } }
+        gina.addToGroup("kotlin-club", "hugo")
+        val reset = hugo.await<Event.Reset> { it.position.channel == "kotlin-club" }
+        assertEquals(ResetReason.NEW, reset.reason)
+        val pushed = mutableListOf<String>()
+        hugo.await<Event.Message> { event ->
+            event.message.takeIf { it.channel == "kotlin-club" }?.text?.let(pushed::add)
+            pushed.lastOrNull() == texts.last()
+        }
+        var page = hugo.fill(reset.position, limit = 20)
+        assertEquals(reset.position.seq, page.messages.last().position?.seq)
+        val filled = page.messages.toMutableList()
+        while (true) {
+            page = hugo.history(club, page.next ?: break, limit = 20)
+            filled.addAll(0, page.messages)
+        }
+        assertEquals((1..reset.position.seq).toList(), filled.map { it.position?.seq })
+        assertEquals(texts, filled.mapNotNull { it.text } + pushed)
     }
 
     @Test
@@ -240,30 +371,135 @@ class ClientTest {
     }
 
     @Test
+    fun `conversations are muted, marked, hidden and deleted`() = testing {
+        val ines = open("ines")
+        val list = ines.conversationList("ines")
+        ines.connect()
+        ines.await<Event.UpToDate>()
+        list.load()
+        val taking = launch { ines.events.collect {} }
+        val jack = connect("jack")
+        val calling = Content(Body.Text("one"), mentions = listOf("ines"))
+        val ids = listOf(calling, Content.text("two")).map { jack.sendAndWait(Recipient.User("ines"), it).messageId }
+        val unread = list.awaitOnly { it.unread == 2 }
+        assertEquals(ids, unread.unreadIds)
+        assertFalse(unread.hasMoreUnread)
+        assertEquals(listOf(unread.unreadSeqs.first()), unread.mentionSeqs)
+        assertNull(unread.lastEdit)
+
+        val other = Recipient.User("jack")
+        ines.setConversation(other, ConversationChange(mentionsOnly = true, markedUnread = true))
+        list.awaitOnly { it.state.isMentionsOnly && it.state.isMarkedUnread }
+        assertEquals(Unread(1, hasMore = false), list.unread)
+        val end = System.currentTimeMillis() + 3_600_000
+        ines.setConversation(other, ConversationChange(muted = true, mutedUntilMillis = end))
+        list.awaitOnly { it.state.isMuted && it.state.mutedUntilMillis == end }
+        assertEquals(0 to 1L, list.unread.count.toInt() to list.unreadAt(end + 1).count)
+
+        val reference = assertNotNull(jack.awaitMessage("two").reference("jack"))
+        val edit = jack.edit(reference, Content.text("three")).outcome().messageId
+        assertEquals("three", list.awaitOnly { it.lastEdit == edit }.last?.text)
+        ines.markRead(other, assertNotNull(unread.last?.position))
+        jack.await<Event.ConversationsChanged> { event -> event.states.any { it.peerRead == ids[1] } }
+        list.awaitOnly { it.unread == 0 && it.state.read.id == ids[1] && !it.state.isMarkedUnread }
+        val recall = jack.recall(reference).outcome().messageId
+        val recalled = list.awaitOnly { it.lastRecalled != null }
+        assertEquals(Recalled(assertNotNull(recall), "jack"), recalled.lastRecalled)
+        assertEquals(listOf(false, 1), ines.conversations(limit = 1).run { listOf(hasMore, conversations.size) })
+
+        ines.setConversation(other, ConversationChange(hidden = recalled.end, deleted = unread.unreadSeqs.first()))
+        withTimeout(PATIENCE) { list.updates.first { it.isEmpty() } }
+        val hidden = assertNotNull(list[other]).state
+        assertEquals(recalled.end to unread.unreadSeqs.first(), hidden.hidden to hidden.deleted)
+        assertEquals(listOf(hidden), ines.conversations().hidden.map { it.state })
+        assertEquals(listOf(ids[1]), ines.history(other).messages.map { it.id })
+        taking.cancel()
+    }
+
+    @Test
     fun `groups, signals and presence`() = testing {
         val olga = connect("olga")
         val paul = connect("paul")
-        val add = Content.custom("cli-chat.group", Bytes.utf8("add kotlin-team paul"))
-        assertContains(olga.sendAndWait(Recipient.User("back-end"), add).answer.decodeToString(), "kotlin-team")
+        assertContains(olga.addToGroup("kotlin-team", "paul"), "kotlin-team")
         val team = Recipient.Channel("kotlin-team")
         val id = olga.sendAndWait(team, "hello, team").messageId
         val message = paul.awaitMessage("hello, team")
         assertEquals(listOf(id, "kotlin-team"), listOf(message.id, message.channel))
-        paul.markRead(team, assertNotNull(message.position))
+        val position = assertNotNull(message.position)
+        paul.markRead(team, position)
+        assertEquals(ReadReceipt("kotlin-team", "paul", position.seq, id), olga.await<Event.ChannelRead>().receipt)
         withTimeout(PATIENCE) {
             do {
-                val readers = olga.readers("kotlin-team", assertNotNull(message.position).seq, 10)
+                val readers = olga.readers("kotlin-team", position.seq, 10)
             } while (readers != Readers(1, listOf("paul")))
         }
         assertTrue(paul.signal(Recipient.User("olga"), Signal.Typing()))
         val typing = olga.await<Event.SignalReceived>().signal
         assertEquals("paul" to Signal.Typing(), typing.fromUser to typing.signal)
+        assertTrue(paul.signal(team, Signal.Typing(isStopped = true)))
+        val stopped = olga.await<Event.SignalReceived>().signal
+        assertEquals("kotlin-team" to Signal.Typing(isStopped = true), stopped.channel to stopped.signal)
         val call = Signal.Call("call-1", CallStep.RING, Bytes.utf8("data"))
         assertTrue(olga.signalDevice("paul", typing.device, call))
         assertEquals(call, paul.await<Event.SignalReceived>().signal.signal)
-        assertTrue(olga.watch(listOf("paul")).single().isOnline)
+        val here = olga.watch(listOf("paul")).single()
+        assertTrue(here.isOnline)
+        assertEquals(listOf(Terminal.DESKTOP to true), here.terminals.map { it.terminal to it.isOnline })
         paul.disconnect()
-        assertFalse(olga.await<Event.PresenceChanged>().presence.isOnline)
+        val gone = olga.await<Event.PresenceChanged>().presence
+        assertFalse(gone.isOnline)
+        assertTrue(System.currentTimeMillis() - assertNotNull(gone.terminals.single().lastSeenMillis) in -60_000..60_000)
+    }
+
+    @Test
+    fun `a room is joined, talks and counts, and is left`() = testing {
+        val alma = connect("alma")
+        val ben = connect("ben")
+        val room = Recipient.Channel("room-kotlin")
+        val first = alma.joinRoom("room-kotlin", Bytes.utf8("please"))
+        assertEquals(JoinedRoom(1, Bytes.utf8("be kind"), emptyList()), first)
+        val outside = assertFailsWith<PublishException> { ben.sendAndWait(room, "let me in") }
+        assertEquals("refused", outside.code)
+        val question = alma.sendAndWait(room, "is anybody here?").messageId
+        val second = ben.joinRoom("room-kotlin")
+        assertEquals(2L to listOf(question), second.online to second.recent.map { it.id })
+
+        val answer = ben.sendAndWait(room, "I am").messageId
+        val message = alma.awaitMessage("I am")
+        assertEquals(listOf(answer, "ben", "room-kotlin"), message.run { listOf(id, fromUser, channel) })
+        assertNull(message.position, "it is in no log that the device follows")
+        val like = Content.custom("cli-chat.like", Bytes.EMPTY)
+        List(3) { ben.send(room, like) }.forEach { it.outcome() }
+        var likes = 0
+        // They are summed up, as far as they come at the same time.
+        alma.await<Event.Message> { event ->
+            val body = event.message.content.body
+            if (body is Body.Custom && body.kind == "cli-chat.like") likes += body.data.decodeToString().toInt()
+            likes >= 3
+        }
+        assertEquals(3, likes)
+
+        // A device is in the room again over the next connection, and gets what was said there.
+        alma.disconnect()
+        ben.sendAndWait(room, "while you were away")
+        alma.connect()
+        alma.awaitMessage("while you were away")
+        alma.leaveRoom("room-kotlin")
+        assertEquals("refused", assertFailsWith<PublishException> { alma.sendAndWait(room, "late") }.code)
+        assertEquals(2, alma.joinRoom("room-kotlin").online)
+        ben.sendAndWait(room, Content.custom("cli-chat.kick", Bytes.utf8("alma")))
+        val left = Event.RoomLeft("room-kotlin", RoomLeftCause.KICKED, "ben has removed you", ruleCode = 0)
+        assertEquals(left, alma.await<Event.RoomLeft>())
+        assertEquals("refused", assertFailsWith<PublishException> { alma.sendAndWait(room, "late") }.code)
+    }
+
+    @Test
+    fun `a room that is refused is told with the reason`() = testing {
+        val carl = connect("carl")
+        val refused = assertFailsWith<RequestException> { carl.joinRoom("cellar") }
+        assertEquals("refused", refused.code)
+        assertEquals(RefusalKind.RULE to 4, refused.refusal?.run { kind to ruleCode })
+        assertContains(assertNotNull(refused.message), "cellar is no room")
     }
 
     @Test
@@ -367,6 +603,22 @@ class ClientTest {
     }
 
     @Test
+    fun `a configuration is built as it is constructed`() {
+        val endpoints = listOf(server.webSocket)
+        val provider = EndpointProvider { endpoints }
+        val built = ClientConfig.builder(endpoints, Terminal.WEB, "built").storePath("a.db").isNewLogin(true)
+            .endpointProvider(provider).trust(Trust.Pem("text"))
+            .publishTimeout(java.time.Duration.ofSeconds(1)).requestTimeout(java.time.Duration.ofSeconds(2))
+            .connectTimeout(java.time.Duration.ofSeconds(3)).cursorCheck(java.time.Duration.ofSeconds(4))
+            .clientName("test/1").build()
+        val constructed = ClientConfig(
+            endpoints, Terminal.WEB, "built", "a.db", true, provider, Trust.Pem("text"), 1.seconds, 2.seconds, 3.seconds, 4.seconds,
+            "test/1",
+        )
+        assertEquals(constructed, built)
+    }
+
+    @Test
     fun `a server that is killed costs nothing`() = testing {
         TestServer.open().use { own ->
             val config = { name: String -> ClientConfig(listOf(own.webSocket), Terminal.DESKTOP, "kotlin-$name") }
@@ -453,6 +705,16 @@ class ClientTest {
             assertEquals(user, it.await<Event.Connected>().user)
             it.await<Event.UpToDate>()
         }
+
+    /** Asks the back end to bring users into a group, and returns its answer. */
+    private suspend fun Client.addToGroup(group: String, vararg users: String): String {
+        val request = listOf("add", group, *users).joinToString(" ")
+        return sendAndWait(Recipient.User("back-end"), Content.custom("cli-chat.group", Bytes.utf8(request))).answer.decodeToString()
+    }
+
+    /** Waits until the list has one conversation, and it is so. */
+    private suspend fun ConversationList.awaitOnly(fits: (ListedConversation) -> Boolean): ListedConversation =
+        withTimeout(PATIENCE) { updates.first { it.size == 1 && fits(it.single()) } }.single()
 
     private fun keep(client: Client): Client = client.also(clients::add)
 
