@@ -89,7 +89,7 @@ test("what a device missed comes from where it stood, and what it sent offline l
   assert.equal(heidi.texts.filter((text) => text === "written offline").length, 1);
 });
 
-test("a group's members have one log, and who joins later begins at its end", async () => {
+test("a group's members have one log, who joins later begins at its end, and readers are told", async () => {
   const [rosa, sam, tina] = await Promise.all([device("rosa"), device("sam"), device("tina")]);
   await addToGroup(rosa.client, "team", ["sam"]);
   const team: Conversation = { channel: "team" };
@@ -99,11 +99,67 @@ test("a group's members have one log, and who joins later begins at its end", as
   await sam.until(() => said(sam).length >= 3, "the messages of the group");
   assert.deepEqual(said(sam), ["g1", "g2", "g3"]);
   assert.deepEqual(said(rosa), ["g1", "g2", "g3"]);
+  const last = sam.messages.find(({ content }) => content.text?.text === "g3");
+  assert.ok(last);
+  await sam.client.markRead(team, last);
+  await rosa.until(() => rosa.events.some((event) => event.type === "channel_read" && event.receipt.user === "sam" && event.receipt.seq === last.seq), "that he has read it");
+  assert.deepEqual((await rosa.client.readers("team", last.seq, 10)).users, ["sam"]);
   await addToGroup(rosa.client, "team", ["tina"]);
   await tina.until(() => tina.events.some((event) => event.type === "reset" && event.position.log === "team"), "the new log");
   await (await sam.client.send(team, "g4")).outcome();
   await tina.until(() => said(tina).includes("g4"), "the next message");
   assert.deepEqual(said(sam).slice(0, 3), ["g1", "g2", "g3"]);
+});
+
+test("a room is joined, talks and counts, and is left", async () => {
+  const [rick, sue] = await Promise.all([device("rick"), device("sue")]);
+  const room: Conversation = { channel: "room-web" };
+  const send = async (from: Recorder, content: Parameters<Client["send"]>[1]): Promise<bigint> => (await (await from.client.send(room, content)).outcome()).messageId;
+  const refused = (error: unknown): boolean => error instanceof ImError && error.code === "refused";
+  const { online, answer, recent } = await rick.client.joinRoom("room-web", new TextEncoder().encode("please"));
+  assert.deepEqual([online, new TextDecoder().decode(answer), recent], [1, "be kind", []]);
+  await assert.rejects(send(sue, "let me in"), refused, "only who is in the room may send to it");
+  const question = await send(rick, "is anybody here?");
+  const joined = await sue.client.joinRoom("room-web");
+  assert.deepEqual([joined.online, joined.recent.map(({ id }) => id)], [2, [question]]);
+
+  const reply = await send(sue, "I am");
+  await rick.until(() => rick.texts.includes("I am"), "the answer");
+  const message = rick.messages.find(({ id }) => id === reply);
+  assert.deepEqual([message?.from, message?.channel, message?.position], ["sue", "room-web", undefined]);
+  await Promise.all([1, 2, 3].map(() => send(sue, { custom: { kind: "cli-chat.like", data: new Uint8Array(0) } })));
+  // They are summed up, as far as they come at the same time.
+  const likes = (): number => {
+    const sums = rick.messages.flatMap(({ content: { custom } }) => (custom?.kind === "cli-chat.like" ? [custom.data] : []));
+    return sums.reduce((sum, data) => sum + Number(new TextDecoder().decode(data)), 0);
+  };
+  await rick.until(() => likes() >= 3, "all likes");
+  assert.equal(likes(), 3);
+
+  // A device is in the room again over the next connection, and gets what was said there.
+  rick.client.disconnect();
+  await rick.until(() => rick.count("disconnected") > 0, "the end of the connection");
+  await send(sue, "while you were away");
+  rick.client.connect();
+  await rick.until(() => rick.texts.includes("while you were away"), "what was said");
+  await rick.client.leaveRoom("room-web");
+  await assert.rejects(send(rick, "late"), refused, "it has left");
+  assert.equal((await rick.client.joinRoom("room-web")).online, 2);
+  await send(sue, { custom: { kind: "cli-chat.kick", data: new TextEncoder().encode("rick") } });
+  await rick.until(() => rick.count("room_left") > 0, "that it is out");
+  const left = rick.events.find(({ type }) => type === "room_left");
+  assert.deepEqual(left, { type: "room_left", channel: "room-web", cause: "kicked", reason: "sue has removed you" });
+  await assert.rejects(send(rick, "late"), refused, "it was removed");
+});
+
+test("a room that is refused is told with the reason", async () => {
+  const uwe = await device("uwe");
+  await assert.rejects(uwe.client.joinRoom("cellar"), (error: unknown) => {
+    assert.ok(error instanceof ImError);
+    assert.deepEqual([error.code, error.refusal?.code], ["refused", 4]);
+    assert.match(error.message, /cellar is no room/);
+    return true;
+  });
 });
 
 test("the history and the search find what was said", async () => {
