@@ -3,6 +3,7 @@
 mod commands_and_links;
 mod dependencies;
 mod examples;
+mod feature_table;
 mod layers;
 mod scenarios;
 mod server_times;
