@@ -38,17 +38,17 @@ function UserTitle({ user }: { readonly user: string }): ReactNode {
   const seen = Math.max(0, ...(presence?.terminals.map(({ lastSeenMs }) => lastSeenMs) ?? []));
   const state = typing.length > 0 ? t("chat.typing") : isOnline ? t("chat.online") : seen > 0 ? t("chat.lastSeen", { when: formatWhen(seen) }) : presence ? t("chat.offline") : "";
   return (
-    <button type="button" className={styles.title} aria-label={`${name}, ${t("chat.info")}`} onClick={() => navigate(`${pathOf({ user })}?info`)}>
-      <Avatar id={user} name={name} file={known?.avatar} presence={presence && (isOnline ? "online" : "offline")} />
-      <div className={styles.names}>
-        <h1>
+    <>
+      <h1 className="visually-hidden">{name}</h1>
+      <button type="button" className={styles.title} onClick={() => navigate(`${pathOf({ user })}?info`)}>
+        <Avatar id={user} name={name} file={known?.avatar} presence={presence && (isOnline ? "online" : "offline")} />
+        <span className={styles.names}>
           <bdi>{name}</bdi>
-        </h1>
-        <p data-typing={typing.length > 0 || undefined} role="status">
-          {state}
-        </p>
-      </div>
-    </button>
+          <small data-typing={typing.length > 0 || undefined}>{state}</small>
+        </span>
+        <span className="visually-hidden">{t("chat.info")}</span>
+      </button>
+    </>
   );
 }
 
@@ -62,17 +62,17 @@ function GroupTitle({ channel }: { readonly channel: string }): ReactNode {
   const members = group ? t("chat.members", { count: group.member_count }) : "";
   const state = typing.length > 1 ? t("chat.typingMany", { count: typing.length }) : typing.length === 1 ? t("chat.typingOne", { name: typist }) : members;
   return (
-    <button type="button" className={styles.title} aria-label={`${name}, ${t("chat.info")}`} onClick={() => navigate(`${pathOf({ channel })}?info`)}>
-      <Avatar id={channel} name={name} file={group?.avatar} />
-      <div className={styles.names}>
-        <h1>
+    <>
+      <h1 className="visually-hidden">{name}</h1>
+      <button type="button" className={styles.title} onClick={() => navigate(`${pathOf({ channel })}?info`)}>
+        <Avatar id={channel} name={name} file={group?.avatar} />
+        <span className={styles.names}>
           <bdi>{name}</bdi>
-        </h1>
-        <p data-typing={typing.length > 0 || undefined} role="status">
-          {state}
-        </p>
-      </div>
-    </button>
+          <small data-typing={typing.length > 0 || undefined}>{state}</small>
+        </span>
+        <span className="visually-hidden">{t("chat.info")}</span>
+      </button>
+    </>
   );
 }
 

@@ -42,7 +42,7 @@ export const conversation = texts({
   "chat.copyCode": { en: "Copy code", zh: "复制代码" },
   "chat.goToQuote": { en: "Go to the quoted message: {name}, {text}", zh: "跳到引用的消息：{name}，{text}" },
   "chat.openChatWith": { en: "Open the conversation with {name}", zh: "打开与 {name} 的对话" },
-  "chat.reactedBy": { en: "{emoji} {names}", zh: "{emoji} {names}" },
+  "chat.reactedBy": { en: "{emoji} {count}: {names}", zh: "{emoji} {count}：{names}" },
   "chat.replies": { en: "{count} {count:reply|replies}", zh: "{count} 条回复" },
   "chat.inThread": { en: "In a thread", zh: "来自话题" },
   "chat.selectMessage": { en: "Select message", zh: "选择消息" },

@@ -48,7 +48,7 @@ export default function EmojiPicker({ anchor, onPick, onClose }: { readonly anch
 function Grid({ title, list, onPick }: { readonly title: string; readonly list: readonly Emoji[]; readonly onPick: (emoji: string) => void }): ReactNode {
   return (
     <section aria-label={title}>
-      <h3 className={styles.title}>{title}</h3>
+      <p className={styles.title} aria-hidden>{title}</p>
       <div className={styles.grid}>
         {list.map(({ emoji, words }) => (
           <button key={emoji} type="button" className={styles.emoji} aria-label={`${emoji} ${words.slice(0, 3).join(" ")}`} onClick={() => onPick(emoji)}>

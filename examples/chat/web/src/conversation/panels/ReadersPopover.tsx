@@ -22,7 +22,7 @@ export default function ReadersPopover({ channel, seq, anchor, onClose }: { read
         {value?.count === 0 && <p>{t("chat.nobodyRead")}</p>}
         {value && value.count > 0 && (
           <>
-            <h3>{t("chat.readCount", { count: value.count })}</h3>
+            <p>{t("chat.readCount", { count: value.count })}</p>
             <ul>
               {value.users.map((user) => (
                 <Reader key={user} user={user} />

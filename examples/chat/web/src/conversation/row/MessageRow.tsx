@@ -84,8 +84,9 @@ function Bubble({ message, isFirst, isLast, isRead, isTabStop, actions, replies 
       {isGroup && !isOwn && (
         <div className={styles.side}>
           {isLast && from !== undefined && (
-            <button type="button" tabIndex={-1} className={styles.face} aria-label={t("chat.openChatWith", { name })} onClick={() => navigate(pathOf({ user: from }))}>
+            <button type="button" tabIndex={-1} className={styles.face} onClick={() => navigate(pathOf({ user: from }))}>
               <Avatar id={from} name={name} file={author?.avatar} size={32} />
+              <span className="visually-hidden">{t("chat.openChatWith", { name })}</span>
             </button>
           )}
         </div>

@@ -26,12 +26,11 @@ function Reaction({ group: { emoji, users }, me, onReact }: { readonly group: Re
   const isOwn = users.includes(me);
   const names = named.map((user) => (user === me ? t("chat.you") : nameOf(user))).join(t("chat.listComma"));
   const rest = users.length - named.length;
-  const label = t("chat.reactedBy", { emoji, names: rest > 0 ? `${names} +${rest}` : names });
+  const label = t("chat.reactedBy", { emoji, count: users.length, names: rest > 0 ? `${names} +${rest}` : names });
   return (
     <li>
       <button type="button" className={classes(styles["reaction"], isOwn && styles["ownReaction"])} aria-pressed={isOwn} aria-label={label} title={label} onClick={() => onReact(emoji, isOwn)}>
-        <span>{emoji}</span>
-        <span>{users.length}</span>
+        {emoji} {users.length}
       </button>
     </li>
   );
