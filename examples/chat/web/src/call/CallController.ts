@@ -137,8 +137,8 @@ export class CallController {
 
   #route(input: Ring, signal: CallSignal): void {
     const { id } = input;
-    if (signal.step === "ring" && !this.#line.isHeld && !this.#machine.knows(id)) return void this.#await(input);
-    if (signal.step === "elsewhere") this.#stopWaiting(id);
+    const isRing = signal.step === "ring" && input.from !== this.client.user;
+    if (isRing && !this.#line.isHeld && !this.#machine.knows(id)) return void this.#await(input);
     this.#handle(input);
     if (!this.#machine.isOver(id)) return;
     this.#stopWaiting(id);

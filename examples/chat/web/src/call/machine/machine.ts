@@ -124,16 +124,13 @@ export class CallMachine {
   }
 
   #signal(id: string, from: string, device: Device, signal: CallSignal, now: number): void {
+    if (from === this.me) return this.#fromOwnDevice(id, signal, now);
     if (this.#over.has(id)) return this.#late(id, from, device, signal);
     if (signal.step === "ring") return this.#rung({ id, user: from, kind: signal.kind, direction: "incoming", device }, now);
     const live = this.#live;
     if (live?.call.id !== id) {
       // A cancel may come before its ring.
       if (signal.step === "cancel") this.#over.add(id);
-      return;
-    }
-    if (signal.step === "elsewhere") {
-      if (from === this.me && isWaiting(live)) this.#finish("elsewhere", now);
       return;
     }
     if (from !== live.call.user) return;
@@ -143,6 +140,17 @@ export class CallMachine {
     if (signal.step === "accept" && live.call.direction === "outgoing") this.#effects.tell({ ...live.call, device }, { step: "hangup", isElsewhere: true });
   }
 
+  /**
+   * Another device of this user has answered or declined. The server says so, or passes on what that device says, as its
+   * application decides.
+   */
+  #fromOwnDevice(id: string, { step }: CallSignal, now: number): void {
+    if (step !== "elsewhere" && step !== "accept" && step !== "busy") return;
+    const live = this.#live;
+    if (live?.call.id !== id) this.#over.add(id);
+    else if (isWaiting(live)) this.#finish("elsewhere", now);
+  }
+
   #late(id: string, to: string, device: Device, signal: CallSignal): void {
     const reply = this.#over.replyTo(id, signal);
     if (reply) this.#effects.add({ type: "signal", id, to, device, signal: reply });
@@ -150,7 +158,6 @@ export class CallMachine {
 
   #rung(call: Call, now: number): void {
     const live = this.#live;
-    if (call.user === this.me) return;
     if (live?.call.id === call.id) {
       if (call.user === live.call.user && isWaiting(live)) this.#effects.set("expire", EXPIRE_MS);
       return;
