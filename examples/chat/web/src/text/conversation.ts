@@ -23,8 +23,6 @@ export const conversation = texts({
   "chat.typingOne": { en: "{name} is typing…", zh: "{name} 正在输入…" },
   "chat.typingMany": { en: "{count} people are typing…", zh: "{count} 人正在输入…" },
   "chat.info": { en: "Details", zh: "详情" },
-  "chat.callAudio": { en: "Voice call", zh: "语音通话" },
-  "chat.callVideo": { en: "Video call", zh: "视频通话" },
 
   "chat.statusPending": { en: "Waiting to be sent", zh: "等待发送" },
   "chat.statusSent": { en: "Sent", zh: "已发送" },
