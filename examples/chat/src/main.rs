@@ -24,6 +24,7 @@ mod outbox;
 mod people;
 mod refusal;
 mod rules;
+mod simulate;
 
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -31,7 +32,7 @@ use axum::{Router, http::Uri};
 use clap::Parser;
 use im_sdk::{
     backend::{Im, message_store::SqlMessageStore},
-    cluster::{Cluster, ClusterConfig, LoginPolicy},
+    cluster::{ArchiveConfig, Cluster, ClusterConfig, LoginPolicy},
     token::{SigningKey, TokenMinter, TokenVerifier, VerificationKey},
 };
 use im_server::{Server, ServerConfig};
@@ -80,7 +81,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             (cluster, Some(server))
         }
         false => {
-            let config = ClusterConfig::new(arguments.redis.clone(), arguments.nats.clone());
+            let mut config = ClusterConfig::new(arguments.redis.clone(), arguments.nats.clone());
+            config.archive = Some(ArchiveConfig::default());
             (Cluster::connect(config).await?.with_member_tables(tables), None)
         }
     };
@@ -102,11 +104,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
         demo::fill(&app).await.map_err(|failure| format!("the demonstration was not filled: {failure:?}"))?;
     }
 
+    let simulated = arguments.simulate.map(|count| tokio::spawn(simulate::run(app.clone(), count)));
+
     let listener = tokio::net::TcpListener::bind(arguments.listen).await?;
     println!("open http://{}", listener.local_addr()?);
     axum::serve(listener, routes(app)).with_graceful_shutdown(interrupted()).await?;
 
     // The devices leave first, then the parts that serve them.
+    if let Some(simulated) = simulated {
+        simulated.abort();
+    }
     if let Some(server) = server {
         server.shutdown().await;
     }

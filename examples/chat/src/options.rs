@@ -22,6 +22,9 @@ pub(crate) struct Arguments {
     /// Fills a workspace with people and conversations, and lets everybody sign in as one of them.
     #[arg(long)]
     pub(crate) demo: bool,
+    /// Lets so many people chat on real connections, in a group and in the live room. Needs `--demo`.
+    #[arg(long, requires = "demo", value_name = "PEOPLE")]
+    pub(crate) simulate: Option<usize>,
     /// A Redis server, such as `redis://host:6379`, where servers run as processes of their own. Can be repeated, for a cluster.
     #[arg(long, requires_all = ["nats", "database", "secret_file", "endpoints"])]
     pub(crate) redis: Vec<String>,

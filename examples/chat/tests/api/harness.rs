@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader},
+    net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
     sync::{
@@ -14,6 +15,7 @@ use std::{
 
 use im_sdk::client::{Client, ClientConfig, Event};
 use reqwest::{Method, StatusCode, header::SET_COOKIE};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -21,7 +23,7 @@ use tokio::time::timeout;
 /// The time limit of every wait.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The program, killed when dropped.
+/// The program or the cluster, ended when dropped.
 pub(crate) struct Program {
     child: Child,
     address: String,
@@ -40,14 +42,32 @@ impl Program {
     }
 
     pub(crate) fn start_in(data: &Path, arguments: &[&str]) -> Self {
-        _ = rustls::crypto::ring::default_provider().install_default();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_chat"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
+        command
             .args(["--listen", "127.0.0.1:0", "--devices", "127.0.0.1:0", "--data"])
             .arg(data)
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .args(arguments);
+        Self::spawn(command)
+    }
+
+    /// Starts the script that makes a cluster on this machine.
+    pub(crate) fn start_cluster() -> Self {
+        let chat = Path::new(env!("CARGO_BIN_EXE_chat"));
+        let server = chat.with_file_name("im-server");
+        assert!(server.exists(), "{} is missing: run `cargo build --workspace --bins`", server.display());
+        let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/cluster.sh"));
+        command
+            .arg("--programs")
+            .arg(chat.parent().unwrap())
+            .arg("--port")
+            .arg(free_ports().to_string())
+            .arg("--");
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        _ = rustls::crypto::ring::default_provider().install_default();
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();
         thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
@@ -105,9 +125,19 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        _ = self.child.kill();
+        // The script ends what it has started.
+        let pid = Pid::from_child(&self.child);
+        _ = kill_process(pid, Signal::TERM);
         _ = self.child.wait();
     }
+}
+
+/// Returns the first of 16 ports in a row that are free.
+fn free_ports() -> u16 {
+    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let from = 20_000 + (std::process::id() % 500) as u16 * 16;
+    let mut blocks = (from..28_000).chain(20_000..from).step_by(16);
+    blocks.find(|first| (*first..first + 16).all(is_free)).unwrap()
 }
 
 /// An answer of the API.
