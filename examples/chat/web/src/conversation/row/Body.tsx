@@ -7,6 +7,7 @@ import { Picture, VideoBox } from "../media/Picture";
 import { VoiceBox } from "../media/VoiceBox";
 import { useMentionNames } from "../names";
 import { RichText } from "../richtext/RichText";
+import { CallBox, callReportOf } from "./CallBox";
 import { CardBox, LocationBox } from "./CardBox";
 import styles from "./row.module.css";
 
@@ -15,6 +16,7 @@ const ForwardedDialog = lazy(() => import("../panels/ForwardedDialog"));
 export interface BodyProps {
   readonly content: Content;
   readonly me: string;
+  readonly isOwn?: boolean;
   readonly isOpen: boolean;
   readonly onOpen: () => void;
   /** Time and status, at the end of the last line of the text, or below the rest. */
@@ -24,7 +26,7 @@ export interface BodyProps {
 }
 
 /** What a message says, of any kind. */
-export function Body({ content, me, isOpen, onOpen, onView, onPlaying, tail }: BodyProps): ReactNode {
+export function Body({ content, me, isOwn = false, isOpen, onOpen, onView, onPlaying, tail }: BodyProps): ReactNode {
   const t = useText();
   const mentions = useMentionNames(content.mentions);
   const text = (said: string): ReactNode => (said === "" ? tail : <RichText text={said} mentions={mentions} me={me} isOpen={isOpen} onOpen={onOpen} tail={tail} />);
@@ -81,6 +83,15 @@ export function Body({ content, me, isOpen, onOpen, onView, onPlaying, tail }: B
     return (
       <>
         <ForwardedBox forwarded={content.forwarded} />
+        {tail}
+      </>
+    );
+  }
+  const call = content.custom && callReportOf(content.custom);
+  if (call) {
+    return (
+      <>
+        <CallBox report={call} isOwn={isOwn} />
         {tail}
       </>
     );

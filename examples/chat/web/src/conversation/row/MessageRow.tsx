@@ -109,6 +109,7 @@ function Bubble({ message, isFirst, isLast, isRead, isTabStop, actions, replies 
             <Body
               content={content}
               me={me}
+              isOwn={isOwn}
               isOpen={isOpen}
               onOpen={() => pane.toggle("opened", key, true)}
               onView={() => pane.state.set({ viewing: id })}

@@ -8,7 +8,7 @@ import styles from "./row.module.css";
 /** A line of the system, in the user's language. */
 export function Notice({ notice, me }: { readonly notice: proto.Notice; readonly me: string }): ReactNode {
   const t = useText();
-  const { by = "", users = "", name = "", text = "", role = "", on = "", user = "" } = notice.parameters;
+  const { by = "", users = "", name = "", text = "", role = "", muted = "", until = "", user = "" } = notice.parameters;
   const ids = [by, ...users.split(","), user].filter(Boolean);
   const nameOf = useNames(ids);
   const called = (id: string): string => (id === me ? t("chat.you") : nameOf(id));
@@ -32,9 +32,9 @@ export function Notice({ notice, me }: { readonly notice: proto.Notice; readonly
       case "group.owner":
         return t("chat.noticeOwner", who);
       case "group.muted":
-        return on === "false" ? t("chat.noticeUnmuted", who) : t("chat.noticeMuted", who);
+        return until === "0" ? t("chat.noticeUnmuted", who) : t("chat.noticeMuted", who);
       case "group.all_muted":
-        return on === "false" ? t("chat.noticeAllUnmuted", who) : t("chat.noticeAllMuted", who);
+        return muted === "false" ? t("chat.noticeAllUnmuted", who) : t("chat.noticeAllMuted", who);
       case "group.dissolved":
         return t("chat.noticeDissolved", who);
       default:

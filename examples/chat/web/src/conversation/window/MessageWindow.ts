@@ -1,6 +1,7 @@
-import type { Client, ClientEvent, Content, ContentInit, Conversation, HistoryPage, HistoryQuery, MessageId, QueuedMessage, ReceivedMessage } from "@im-sdk/client";
-import { isIn, isSame } from "../key";
+import type { Client, ClientEvent, ContentInit, Conversation, HistoryPage, HistoryQuery, MessageId, QueuedMessage, ReceivedMessage } from "@im-sdk/client";
+import { isIn } from "../key";
 import { Entries, type MessageView, type Side } from "./entries";
+import { Outbox } from "./Outbox";
 import { withQueued } from "./queued";
 
 /** What a conversation shows. */
@@ -32,9 +33,7 @@ const MOST_EMPTY_PAGES = 20;
  */
 export class MessageWindow {
   #entries: Entries;
-  #queued: readonly QueuedMessage[] = [];
-  /** Own messages that the outbox does not list yet, or no longer, and that have not come back. */
-  readonly #echoes = new Map<number, QueuedMessage>();
+  readonly #outbox: Outbox;
   #before: number | undefined;
   #after: number | undefined;
   #isReady = false;
@@ -56,6 +55,7 @@ export class MessageWindow {
     readonly first?: Place,
   ) {
     this.#entries = new Entries(client.user);
+    this.#outbox = new Outbox(client, conversation);
   }
 
   readonly subscribe = (listener: () => void): (() => void) => {
@@ -111,21 +111,16 @@ export class MessageWindow {
   /** Repeats what failed. */
   readonly retry = (): void => void this.#failed?.();
 
-  /** Shows a message that was just sent. The outbox lists it only a moment later. */
+  /** Shows a message that was just sent. */
   sent(localId: number, content: ContentInit): void {
-    // What is sent here has all the fields that are shown.
-    const whole = { thread: 0n, silent: false, ...content } as Content;
-    this.#echoes.set(localId, { localId, to: this.conversation, content: whole, state: "pending" });
+    this.#outbox.add(localId, content);
     void this.refresh();
     this.#changed();
   }
 
   /** Reads the outbox again; call it after a change was sent. */
   readonly refresh = async (): Promise<void> => {
-    const queued = await this.client.queued().catch(() => undefined);
-    if (!queued) return;
-    this.#queued = queued.filter(({ to }) => isSame(to, this.conversation));
-    this.#changed();
+    if (await this.#outbox.load()) this.#changed();
   };
 
   #start(): () => void {
@@ -137,11 +132,9 @@ export class MessageWindow {
   }
 
   #look(): WindowView {
-    const arrived = new Set(this.#entries.messages().map(({ key }) => key));
-    const messages = withQueued(this.#entries.messages(), this.#queued, this.client.user);
-    for (const localId of this.#echoes.keys()) if (arrived.has(`l${localId}`)) this.#echoes.delete(localId);
-    const all = new Map([...this.#echoes.values(), ...this.#queued].map((queued) => [queued.localId, queued]));
-    const pending = [...all.values()].filter(({ localId, content }) => !content.change && !arrived.has(`l${localId}`)).sort((one, other) => one.localId - other.localId);
+    const all = this.#entries.messages();
+    const messages = withQueued(all, this.#outbox.queued, this.client.user);
+    const pending = this.#outbox.pending(new Set(all.map(({ key }) => key)));
     return { messages, pending, isReady: this.#isReady, hasOlder: this.#hasOlder, hasNewer: this.#hasNewer, loading: this.#loading, error: this.#error };
   }
 
@@ -249,17 +242,11 @@ export class MessageWindow {
       if (this.#entries.me !== event.user) this.#isReady = false;
       if (!this.#isReady && this.#loading.size === 0) void (this.first ? this.jump(this.first) : this.#restart());
       else if (this.#error) this.retry();
-    } else if (event.type === "sent" || event.type === "send_failed") this.#settleSend(event.localId, event.type === "sent" && event.messageId !== 0n);
-    else if (event.type === "reset" && event.position.log === (this.conversation.channel ?? "") && event.reason !== "left") void this.#restart();
+    } else if (event.type === "sent" || event.type === "send_failed") {
+      this.#outbox.settle(event.localId, event.type === "sent" && event.messageId !== 0n && !this.#hasNewer);
+      void this.refresh();
+    } else if (event.type === "reset" && event.position.log === (this.conversation.channel ?? "") && event.reason !== "left") void this.#restart();
     else if (event.type === "message") this.#receive(event.message);
-  }
-
-  /** An accepted message leaves the outbox before it comes back: it stays in view between. */
-  #settleSend(localId: number, isComing: boolean): void {
-    const queued = this.#queued.find((one) => one.localId === localId);
-    if (!isComing) this.#echoes.delete(localId);
-    else if (queued && !queued.content.change && !this.#hasNewer) this.#echoes.set(localId, queued);
-    void this.refresh();
   }
 
   #receive(message: ReceivedMessage): void {

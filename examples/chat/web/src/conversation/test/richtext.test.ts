@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { collapse, cutAt } from "../../src/conversation/richtext/collapse";
-import { directionOf } from "../../src/conversation/richtext/direction";
-import { countOnlyEmoji, graphemeBefore } from "../../src/conversation/richtext/emoji";
-import { safeHref, splitLinks } from "../../src/conversation/richtext/links";
-import { limitMarks, withoutControls } from "../../src/conversation/richtext/bidi";
-import { parseText, type Inline } from "../../src/conversation/richtext/parse";
+import { collapse, cutAt } from "../richtext/collapse";
+import { directionOf } from "../richtext/direction";
+import { countOnlyEmoji, graphemeBefore } from "../richtext/emoji";
+import { safeHref, splitLinks } from "../richtext/links";
+import { limitMarks, withoutControls } from "../richtext/bidi";
+import { parseText, type Inline } from "../richtext/parse";
 
 const inlines = (text: string, mentions: Parameters<typeof parseText>[1] = []): readonly Inline[] =>
   parseText(text, mentions).blocks.flatMap((block) => (block.kind === "code" ? [] : block.inlines));

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { complete, rank, tokenAt } from "../../src/conversation/composer/completion";
-import { Drafts, shareable } from "../../src/conversation/composer/drafts";
-import { Composition, sends, type KeyPress } from "../../src/conversation/composer/keys";
+import { complete, rank, tokenAt } from "../composer/completion";
+import { Drafts, shareable } from "../composer/drafts";
+import { Composition, sends, type KeyPress } from "../composer/keys";
 
 const press = (given: Partial<KeyPress> = {}): KeyPress => ({ key: "Enter", keyCode: 13, isComposing: false, shiftKey: false, ctrlKey: false, metaKey: false, altKey: false, ...given });
 

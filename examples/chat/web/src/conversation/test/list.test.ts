@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { offsetsOf, piecesOf, rangeOf, rowAt, sticks } from "../../src/conversation/list/layout";
+import { offsetsOf, piecesOf, rangeOf, rowAt, sticks } from "../list/layout";
 
 test("rows are found by height", () => {
   const offsets = offsetsOf(4, (index) => [10, 20, 30, 40][index] ?? 0);

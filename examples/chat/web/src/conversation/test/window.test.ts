@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Client, ClientEvent, Content, HistoryPage, HistoryQuery, QueuedMessage, ReceivedMessage } from "@im-sdk/client";
-import { MessageWindow } from "../../src/conversation/window/MessageWindow";
-import { rowsOf } from "../../src/conversation/window/rows";
+import { MessageWindow } from "../window/MessageWindow";
+import { rowsOf } from "../window/rows";
 
 const says = (content: Partial<Content>): Content => ({ thread: 0n, silent: false, ...content });
 const message = (seq: number, content: Partial<Content> = { text: { text: `m${seq}` } }): ReceivedMessage => ({
