@@ -6,8 +6,8 @@ import { forgetAll } from "./cache";
 import type { Text } from "../text";
 import type { Me, Session, User } from "./types";
 
-/** `unknown` until the first answer; `unreachable` if there is none, and nobody was signed in here before. */
-export type SessionState = { readonly status: "unknown" } | { readonly status: "signed_out" } | { readonly status: "unreachable" } | { readonly status: "signed_in"; readonly me: Me };
+/** `unknown` until the first answer. Without one, who was signed in here last still is, as far as this device goes. */
+export type SessionState = { readonly status: "unknown" } | { readonly status: "signed_out" } | { readonly status: "signed_in"; readonly me: Me };
 
 /** Who was signed in here last: the page opens without the back end, as far as this device's store reaches. */
 const LAST_ME = "chat.me";
@@ -60,13 +60,17 @@ export async function startSession(): Promise<void> {
 }
 
 export async function resumeSession(): Promise<void> {
+  // Nobody was signed in here, so there is no cookie to ask with.
+  if (localStorage.getItem(LAST_ME) === null) {
+    set({ status: "signed_out" });
+    return;
+  }
   try {
     await refreshSession();
   } catch (error) {
     if (error instanceof ApiError && error.status === 401) return;
     const last = localStorage.getItem(LAST_ME);
-    if (last) set({ status: "signed_in", me: JSON.parse(last) as Me });
-    else set({ status: "unreachable" });
+    if (last !== null) set({ status: "signed_in", me: JSON.parse(last) as Me });
   }
 }
 

@@ -1,6 +1,6 @@
 import { ClientProvider } from "@im-sdk/client/react";
 import { useEffect, type ReactNode } from "react";
-import { errorText, resumeSession, useSession } from "../api";
+import { errorText, useSession } from "../api";
 import { Button, EmptyState, Toasts } from "../design";
 import { useText } from "../text";
 import styles from "./App.module.css";
@@ -21,20 +21,8 @@ export function App(): ReactNode {
 
 function Gate(): ReactNode {
   const session = useSession();
-  const t = useText();
   if (session.status === "unknown") return <Frame />;
   if (session.status === "signed_out") return <SignInPage />;
-  if (session.status === "unreachable") {
-    return (
-      <main className={styles.centre}>
-        <EmptyState icon="offline" title={t("offline.title")} text={t("error.offline")}>
-          <Button kind="primary" onClick={() => void resumeSession()}>
-            {t("retry")}
-          </Button>
-        </EmptyState>
-      </main>
-    );
-  }
   return <SignedIn key={session.me.id} user={session.me.id} />;
 }
 

@@ -22,8 +22,9 @@ export function Avatar({ id, name, file, size = 40, presence }: AvatarProps): Re
   const style = { "--hue": hueOf(id), "--size": `${size}px` } as CSSProperties;
   return (
     <span className={styles.avatar} style={style} aria-hidden>
-      <span className={styles.face}>
-        {url && url !== failed ? <img src={url} alt="" width={size} height={size} onError={() => setFailed(url)} /> : initialsOf(name || id)}
+      {/* The initials are drawn, not text: a name that stands beside them is read alone, and found alone. */}
+      <span className={styles.face} data-initials={initialsOf(name || id)}>
+        {url && url !== failed && <img src={url} alt="" width={size} height={size} onError={() => setFailed(url)} />}
       </span>
       {presence && <span className={styles.presence} data-presence={presence} />}
     </span>

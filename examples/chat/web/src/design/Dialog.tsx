@@ -42,7 +42,7 @@ export function Dialog({ title, onClose, closeLabel, children, footer, size = "m
           <h2 id={id}>{title}</h2>
           {!isBare && <IconButton icon="close" label={closeLabel} onClick={onClose} />}
         </header>
-        <div className={styles.content}>{children}</div>
+        <div className={styles.content} {...(!isBare && { tabIndex: 0 })}>{children}</div>
         {footer !== undefined && <footer className={styles.footer}>{footer}</footer>}
       </div>
     </dialog>

@@ -54,7 +54,7 @@ export function Popover({ anchor, onClose, children, label, role = "dialog", sid
     <div
       ref={show}
       popover="manual"
-      role={role}
+      role={label === undefined ? undefined : role}
       aria-label={label}
       tabIndex={-1}
       className={classes(styles.popover, className)}

@@ -38,7 +38,7 @@ export function Tabs<Id extends string>({ label, tabs, selected, onSelect, child
             onClick={() => onSelect(tab.id)}
           >
             {tab.label}
-            {tab.count !== undefined && tab.count > 0 && <Badge count={tab.count} />}
+            {tab.count !== undefined && tab.count > 0 && <Badge count={tab.count} isQuiet />}
           </button>
         ))}
       </div>

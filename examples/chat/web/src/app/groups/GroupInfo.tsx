@@ -52,7 +52,7 @@ export function GroupInfo({ id }: { readonly id: string }): ReactNode {
           onSave={may("announce") ? (announcement) => updateGroup(id, { announcement }) : undefined}
         />
       </section>
-      {may("invite") && <JoinRequests group={id} />}
+      {may("kick") && <JoinRequests group={id} />}
       <MemberList group={group} />
       {group.my_role && (
         <>

@@ -28,18 +28,18 @@ export function PeopleNav(): ReactNode {
         {entries.map(({ tab, icon, label, count = 0 }) => (
           <Link key={tab} to={`/people/${tab}`} aria-current={tab === selected ? "page" : undefined}>
             <Icon name={icon} />
-            <span>{label}</span>
+            <span className={side.label}>{label}</span>
             {count > 0 && <Badge count={count} />}
           </Link>
         ))}
         <hr />
         <button type="button" onClick={() => openDialog("add-friend")}>
           <Icon name="user-plus" />
-          <span>{t("people.add")}</span>
+          <span className={side.label}>{t("people.add")}</span>
         </button>
         <button type="button" onClick={() => openDialog("create-group")}>
           <Icon name="plus" />
-          <span>{t("group.create")}</span>
+          <span className={side.label}>{t("group.create")}</span>
         </button>
       </nav>
     </>

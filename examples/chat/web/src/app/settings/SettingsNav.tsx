@@ -27,7 +27,7 @@ export function SettingsNav(): ReactNode {
       <nav className={side.nav} aria-label={t("area.settings")}>
         <Link to="/settings/profile" aria-current={selected === "profile" ? "page" : undefined}>
           <Avatar id={me.id} name={me.name} file={me.avatar} size={44} />
-          <span>
+          <span className={side.label}>
             <bdi>{me.name}</bdi>
             <br />
             <small className={side.note}>{me.id}</small>
@@ -37,13 +37,13 @@ export function SettingsNav(): ReactNode {
         {entries.map(({ page, icon, label }) => (
           <Link key={page} to={`/settings/${page}`} aria-current={page === selected ? "page" : undefined}>
             <Icon name={icon} />
-            <span>{label}</span>
+            <span className={side.label}>{label}</span>
           </Link>
         ))}
         <hr />
         <button type="button" onClick={() => void signOut()}>
           <Icon name="sign-out" />
-          <span>{t("settings.signOut")}</span>
+          <span className={side.label}>{t("settings.signOut")}</span>
         </button>
       </nav>
     </>

@@ -1,11 +1,13 @@
 import { Suspense, type ReactNode } from "react";
+import { useMe, useUser } from "../../api";
+import { CallButtons, CallLayer, CallProvider } from "../../call";
 import { EmptyState } from "../../design";
 import { useText } from "../../text";
 import { ConversationsSide } from "../list/ConversationsSide";
 import { PeopleNav } from "../people/PeopleNav";
 import { navigate, useRoute, type Route } from "../routes";
 import { SettingsNav } from "../settings/SettingsNav";
-import { AddFriendDialog, CallLayer, ConversationPane, CreateGroupDialog, InfoPanel, JoinPage, PeoplePage, RoomList, RoomPane, SettingsPage, ShortcutsDialog, Switcher } from "./areas";
+import { AddFriendDialog, ConversationPane, CreateGroupDialog, InfoPanel, JoinPage, PeoplePage, RoomList, RoomPane, SettingsPage, ShortcutsDialog, Switcher } from "./areas";
 import { ConnectionBanner } from "./ConnectionBanner";
 import { openDialog, useOpenDialog } from "./dialogs";
 import { PaneSkeleton, SideSkeleton } from "./Frame";
@@ -15,8 +17,17 @@ import { Rail } from "./Rail";
 import styles from "./Shell.module.css";
 import { Shortcuts } from "./Shortcuts";
 
-/** The application of a user who is signed in: areas, a list, and what was chosen in it. */
+/** The application of a user who is signed in. */
 export function Shell(): ReactNode {
+  return (
+    <CallProvider>
+      <Areas />
+    </CallProvider>
+  );
+}
+
+/** Areas, a list, and what was chosen in it. */
+function Areas(): ReactNode {
   const t = useText();
   const route = useRoute();
   const hasPanel = route.name === "conversation" && route.panel;
@@ -27,11 +38,11 @@ export function Shell(): ReactNode {
       </a>
       <ConnectionBanner />
       <Rail area={areaOf(route)} />
-      <div className={styles.side}>
+      <section className={styles.side} aria-label={t(`area.${areaOf(route)}`)}>
         <Suspense fallback={<SideSkeleton />}>
           <Side route={route} />
         </Suspense>
-      </div>
+      </section>
       <main id="main" tabIndex={-1} className={styles.pane}>
         <Suspense fallback={<PaneSkeleton />}>
           <Pane route={route} />
@@ -44,8 +55,8 @@ export function Shell(): ReactNode {
           </Suspense>
         </aside>
       )}
+      <CallLayer />
       <Suspense>
-        <CallLayer />
         <Dialogs />
       </Suspense>
       <Shortcuts />
@@ -86,7 +97,7 @@ function Pane({ route }: { readonly route: Route }): ReactNode {
   const t = useText();
   switch (route.name) {
     case "conversation":
-      return <ConversationPane conversation={route.conversation} />;
+      return <ConversationPane conversation={route.conversation} actions={route.conversation.user !== undefined && <Calls user={route.conversation.user} />} />;
     case "people":
       return <PeoplePage tab={route.tab ?? "friends"} />;
     case "settings":
@@ -100,6 +111,13 @@ function Pane({ route }: { readonly route: Route }): ReactNode {
     case "unknown":
       return <EmptyState icon="search" title={t("shell.unknown")} text={t("shell.unknownText")} />;
   }
+}
+
+/** Calls are with another person. */
+function Calls({ user }: { readonly user: string }): ReactNode {
+  const me = useMe();
+  const known = useUser(user);
+  return known && !known.is_system && user !== me.id && <CallButtons user={user} />;
 }
 
 function Dialogs(): ReactNode {

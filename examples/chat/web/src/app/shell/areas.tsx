@@ -1,10 +1,9 @@
 import { lazy } from "react";
 
 // What the first view does not need is loaded when it is shown.
-export const ConversationPane = lazy(async () => ({ default: (await import("../stubs")).ConversationPane }));
-export const RoomList = lazy(async () => ({ default: (await import("../stubs")).RoomList }));
-export const RoomPane = lazy(async () => ({ default: (await import("../stubs")).RoomPane }));
-export const CallLayer = lazy(async () => ({ default: (await import("../stubs")).CallLayer }));
+export const ConversationPane = lazy(async () => ({ default: (await import("../../conversation/ConversationPane")).ConversationPane }));
+export const RoomList = lazy(async () => ({ default: (await import("../../room")).RoomList }));
+export const RoomPane = lazy(async () => ({ default: (await import("../../room")).RoomPane }));
 export const InfoPanel = lazy(async () => ({ default: (await import("../info/InfoPanel")).InfoPanel }));
 export const PeoplePage = lazy(async () => ({ default: (await import("../people/PeoplePage")).PeoplePage }));
 export const SettingsPage = lazy(async () => ({ default: (await import("../settings/SettingsPage")).SettingsPage }));

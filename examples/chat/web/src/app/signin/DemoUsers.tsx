@@ -25,7 +25,7 @@ export function DemoUsers(): ReactNode {
         {value.map(({ id, name }) => (
           <li key={id}>
             <button type="button" disabled={chosen !== undefined} onClick={() => void choose(id)}>
-              {chosen === id ? <Spinner size={40} /> : <Avatar id={id} name={name} size={40} />}
+              {chosen === id ? <Spinner size={32} /> : <Avatar id={id} name={name} size={32} />}
               <span>{name}</span>
             </button>
           </li>
