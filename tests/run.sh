@@ -87,6 +87,7 @@ needed=(
     "firefox-esr - firefox-esr"
     "default-jdk-headless - javac java"
     "maven - mvn"
+    "haproxy - haproxy"
 )
 
 # Prints the first folder that contains all of these programs.
@@ -231,6 +232,10 @@ done
 # The client for browsers and Node, tested in all of them against the programs built above.
 say "testing the TypeScript client"
 bindings/web/test.sh
+
+# The page of the chat application, in both browsers against its own program.
+say "testing the chat application's page"
+examples/chat/web/test.sh
 
 say "testing the Kotlin client"
 bindings/kotlin/test.sh

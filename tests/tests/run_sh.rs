@@ -391,7 +391,7 @@ fn the_script_and_the_tests_have_the_same_rules() {
             let oldest = needed.oldest.map_or("-".into(), |(major, minor)| format!("{major}.{minor}"));
             format!("    \"{} {oldest} {}\"\n", needed.package, needed.programs.join(" "))
         });
-    // For the clients in other languages, whose tests are not Cargo's.
+    // For the clients in other languages and the chat application, whose tests start these by themselves.
     let others: String = [
         "nodejs 20 node",
         "npm - npm",
@@ -399,6 +399,7 @@ fn the_script_and_the_tests_have_the_same_rules() {
         "firefox-esr - firefox-esr",
         "default-jdk-headless - javac java",
         "maven - mvn",
+        "haproxy - haproxy",
     ]
     .map(|line| format!("    \"{line}\"\n"))
     .concat();
