@@ -70,7 +70,7 @@ function Waiting(): ReactNode {
   const [count, setCount] = useState(0);
   useEffect(() => {
     // The client has no event for what is put into the outbox.
-    const look = (): void => void client.queued().then((queued) => setCount(queued.filter(({ state }) => state === "pending").length), () => undefined);
+    const look = (): void => void client.queued().then((queued) => setCount(queued.filter(({ state }) => state !== "failed").length), () => undefined);
     look();
     const timer = setInterval(look, QUEUE_MS);
     return () => clearInterval(timer);
