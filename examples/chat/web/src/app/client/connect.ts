@@ -1,5 +1,5 @@
 import { Client, IndexedDbStore, MemoryStore, SignedOutError, type Store, type TokenRequest } from "@im-sdk/client";
-import { api, ApiError, applyPush, reloadAll, type ImToken } from "../../api";
+import { api, ApiError, applyPush, reloadAll, resumeSession, type ImToken } from "../../api";
 
 /** A token that came with endpoints serves for the connection that follows. */
 const FRESH_MS = 10_000;
@@ -45,6 +45,8 @@ export async function connect(user: string): Promise<Client> {
   let wasConnected = false;
   client.subscribe((event) => {
     if (event.type === "message") applyPush(event.message);
+    // Somebody may have signed this device out from another one: the back end knows.
+    if (event.type === "stopped") void resumeSession();
     if (event.type === "connected") {
       tokens.device = client.device.id;
       if (wasConnected) reloadAll();
