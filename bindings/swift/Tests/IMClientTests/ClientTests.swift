@@ -241,9 +241,63 @@ struct ClientTests {
         paul.disconnect()
         let presence = try await olga.first { if case .presence(let presence) = $0 { presence } else { nil } }
         #expect(!presence.isOnline)
-        let refused = try await failure(of: RequestError.self) { try await olga.joinRoom("lobby") }
+    }
+
+    @Test func aRoomIsJoinedTalksAndCountsAndIsLeft() async throws {
+        let alma = try await connect("alma")
+        let ben = try await connect("ben")
+        let room = Recipient.channel("room-swift")
+        let first = try await alma.joinRoom("room-swift", data: Data("please".utf8))
+        #expect(first.online == 1)
+        #expect(String(decoding: first.answer, as: UTF8.self) == "be kind")
+        #expect(first.recent.isEmpty)
+        await #expect { try await ben.sendAndWait("let me in", to: room) } throws: { code($0) == .refused }
+        let question = try await alma.sendAndWait("is anybody here?", to: room).messageID
+        let second = try await ben.joinRoom("room-swift")
+        #expect(second.online == 2)
+        #expect(second.recent.map(\.id) == [question])
+
+        let answer = try await ben.sendAndWait("I am", to: room).messageID
+        let message = try await alma.message("I am")
+        #expect(message.id == answer)
+        #expect(message.fromUser == "ben")
+        #expect(message.channel == "room-swift")
+        #expect(message.position == nil, "it is in no log that the device follows")
+        for _ in 0..<3 { try await ben.sendAndWait(Content(.custom(kind: "cli-chat.like", data: Data())), to: room) }
+        // They are summed up, as far as they come at the same time.
+        var likes = 0
+        while likes < 3 {
+            likes += try await alma.first { event -> Int? in
+                guard case .message(let message) = event,
+                    case .custom("cli-chat.like", let sum) = message.content.body
+                else { return nil }
+                return Int(String(decoding: sum, as: UTF8.self))
+            }
+        }
+        #expect(likes == 3)
+
+        // A device is in the room again over the next connection, and gets what was said there.
+        alma.disconnect()
+        try await ben.sendAndWait("while you were away", to: room)
+        alma.connect()
+        #expect(try await alma.message("while you were away").channel == "room-swift")
+        try await alma.leaveRoom("room-swift")
+        await #expect { try await alma.sendAndWait("late", to: room) } throws: { code($0) == .refused }
+        #expect(try await alma.joinRoom("room-swift").online == 2)
+        try await ben.sendAndWait(Content(.custom(kind: "cli-chat.kick", data: Data("alma".utf8))), to: room)
+        let left = try await alma.first { if case .roomLeft = $0 { $0 } else { nil } }
+        let expected = Event.roomLeft(
+            channel: "room-swift", cause: .kicked, reason: "ben has removed you", ruleCode: 0)
+        #expect(left == expected)
+        await #expect { try await alma.sendAndWait("late", to: room) } throws: { code($0) == .refused }
+    }
+
+    @Test func aRoomThatIsRefusedIsToldWithTheReason() async throws {
+        let carl = try await connect("carl")
+        let refused = try await failure(of: RequestError.self) { try await carl.joinRoom("cellar") }
         #expect(refused.code == .refused)
-        #expect(refused.refusal?.reason.isEmpty == false)
+        #expect(refused.refusal?.ruleCode == 4)
+        #expect(refused.refusal?.reason.contains("cellar is no room") == true)
     }
 
     @Test func tokensAreAskedForRefreshedAfterARejectionAndDenied() async throws {
