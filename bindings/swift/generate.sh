@@ -6,18 +6,12 @@
 # LIBRARY is target/debug/libim_ffi.so unless it is given; `cargo build -p im-ffi -p uniffi-bindgen` builds it and the generator.
 set -euo pipefail
 cd "$(dirname "$0")"
-
-library=${1:-../../target/debug/libim_ffi.so}
-generator=${UNIFFI_BINDGEN:-../../target/debug/uniffi-bindgen}
-for file in "$library" "$generator"; do
-    [ -e "$file" ] && continue
-    echo "bindings/swift: $file is missing: run \`cargo build -p im-ffi -p uniffi-bindgen\`" >&2
-    exit 1
-done
+# shellcheck source=../bindgen/preamble.sh
+. ../bindgen/preamble.sh
 
 new=$(mktemp -d)
 trap 'rm -rf "$new"' EXIT
-"$generator" generate "$library" --language swift --no-format --out-dir "$new"
+generate swift "$new"
 
 # Swift builds anew what has a new date: a file that has not changed keeps its own.
 put() {
@@ -30,6 +24,5 @@ put "$new/im_ffiFFI.h" Sources/im_ffiFFI/include/im_ffiFFI.h
 echo '#include "im_ffiFFI.h"' > "$new/im_ffiFFI.c"
 put "$new/im_ffiFFI.c" Sources/im_ffiFFI/im_ffiFFI.c
 
-# Symbols for debuggers are many times the library.
-strip -S -o "$new/library" "$library" 2> /dev/null || cp "$library" "$new/library"
+copy_library "$new/library"
 put "$new/library" "lib/$(basename "$library")"
