@@ -120,7 +120,8 @@ mod tests {
     use super::*;
     use crate::{
         content::{
-            Card, Change, File, Forwarded, ForwardedEntry, Image, Location, Media, Notice, Quote, Video, Voice,
+            Card, Change, File, Forwarded, ForwardedEntry, Image, Location, Media, Notice, Quote, Video,
+            Voice,
         },
         id::{MessageId, UserId},
     };
@@ -142,7 +143,8 @@ mod tests {
             Card::new("user", "7", "").image(media()).into(),
         ];
         for content in contents {
-            let bundle = Content::from(Forwarded::new("", [ForwardedEntry::new(id(), None, content.clone())]));
+            let bundle =
+                Content::from(Forwarded::new("", [ForwardedEntry::new(id(), None, content.clone())]));
             let edit = Content::from(Change::edit(id(), bundle.clone()));
             for content in [&content, &bundle, &edit] {
                 assert!(content.media().iter().any(|media| media.url == "/files/7"), "{content:?}");
