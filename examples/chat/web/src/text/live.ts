@@ -79,6 +79,7 @@ export const live = texts({
   "room.kicked": { en: "You were removed from this room", zh: "你已被移出直播间" },
   "room.closed": { en: "This room is over", zh: "直播已结束" },
   "room.refused": { en: "You cannot enter this room", zh: "你无法进入该直播间" },
-  "room.muted": { en: "You cannot write here at the moment. {reason}", zh: "你暂时无法发言。{reason}" },
+  "room.notSent": { en: "Not sent. {reason}", zh: "未发送。{reason}" },
+  "room.discard": { en: "Delete", zh: "删除" },
   "room.rejoin": { en: "Enter again", zh: "重新进入" },
 });
