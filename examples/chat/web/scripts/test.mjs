@@ -4,10 +4,14 @@ import { readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { build } from "esbuild";
 
-const tests = readdirSync("src", { recursive: true }).filter((path) => /\.test\.tsx?$/.test(path));
+// Those in test/browser need a browser, and a run of their own.
+const tests = ["src", "test"]
+  .flatMap((folder) => readdirSync(folder, { recursive: true }).map((path) => join(folder, path)))
+  .filter((path) => /\.test\.tsx?$/.test(path) && !path.includes("browser"));
 rmSync("build", { recursive: true, force: true });
 await build({
-  entryPoints: tests.map((path) => join("src", path)),
+  entryPoints: tests,
+  outbase: ".",
   outdir: "build",
   outExtension: { ".js": ".mjs" },
   bundle: true,
@@ -18,5 +22,5 @@ await build({
   loader: { ".css": "empty" },
 });
 const files = readdirSync("build", { recursive: true }).filter((path) => path.endsWith(".test.mjs"));
-const { status } = spawnSync(process.execPath, ["--test", ...files.map((path) => join("build", path))], { stdio: "inherit" });
+const { status } = spawnSync(process.execPath, ["--test", "--test-timeout=60000", ...files.map((path) => join("build", path))], { stdio: "inherit" });
 process.exit(status ?? 1);
