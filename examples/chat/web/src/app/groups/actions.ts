@@ -24,7 +24,7 @@ export const updateGroup = (id: string, to: GroupChange): Promise<Group> => chan
 export const updateMine = (id: string, to: { readonly nickname?: string; readonly remark?: string }): Promise<unknown> => change(api.patch(`${path(id)}/mine`, to), id);
 export const invite = (id: string, users: readonly string[]): Promise<unknown> => change(api.post(`${path(id)}/members`, { users }), id);
 export const removeMember = (id: string, user: string): Promise<unknown> => change(api.delete(`${path(id)}/members/${encodeURIComponent(user)}`), id);
-export const updateMember = (id: string, user: string, to: { readonly role?: Exclude<Role, "owner">; readonly muted_until_at?: number | null }): Promise<unknown> =>
+export const updateMember = (id: string, user: string, to: { readonly role?: Exclude<Role, "owner">; readonly muted_until_at?: number }): Promise<unknown> =>
   change(api.patch(`${path(id)}/members/${encodeURIComponent(user)}`, to), id);
 export const transfer = (id: string, user: string): Promise<unknown> => change(api.put(`${path(id)}/owner`, { user }), id);
 export const dissolve = (id: string): Promise<unknown> => change(api.delete(path(id)), id);

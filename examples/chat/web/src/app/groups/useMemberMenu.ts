@@ -26,7 +26,7 @@ export function useMemberMenu(group: Group, { user, role, muted_until_at }: Memb
       : []),
     ...(isBelow && may("mute")
       ? isMuted
-        ? [{ icon: "volume", label: t("group.unmuteMember"), onSelect: () => report(updateMember(group.id, user.id, { muted_until_at: null })) } as const]
+        ? [{ icon: "volume", label: t("group.unmuteMember"), onSelect: () => report(updateMember(group.id, user.id, { muted_until_at: 0 })) } as const]
         : [
             { icon: "volume-off", label: t("group.muteHour"), onSelect: () => mute(HOUR_MS) } as const,
             { icon: "volume-off", label: t("group.muteDay"), onSelect: () => mute(24 * HOUR_MS) } as const,
