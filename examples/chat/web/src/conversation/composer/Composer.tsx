@@ -202,7 +202,8 @@ function SendButton({ text, isEditing, uploads, isTooLong, onSend, onRecord }: {
   const hasFiles = useStore(uploads.state, hasFilesOf);
   const isEmpty = text.trim() === "" && !hasFiles;
   const canRecord = typeof MediaRecorder !== "undefined" && navigator.mediaDevices !== undefined;
-  if (isEmpty && !isEditing && canRecord) return <IconButton icon="mic" label={t("chat.record")} onClick={onRecord} />;
+  // The second press of a double click on "send" is none on the microphone that takes its place.
+  if (isEmpty && !isEditing && canRecord) return <IconButton icon="mic" label={t("chat.record")} onClick={({ detail }) => detail < 2 && onRecord()} />;
   // The text keeps its focus, so that a keyboard on the screen stays.
   return <IconButton icon={isEditing ? "check" : "send"} kind="primary" label={isEditing ? t("chat.saveEdit") : t("chat.send")} disabled={isEmpty || isTooLong} onPointerDown={(event) => event.preventDefault()} onClick={onSend} />;
 }

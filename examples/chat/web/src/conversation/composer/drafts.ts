@@ -19,13 +19,14 @@ export class Drafts {
   text(key: string, shared: string | undefined): string {
     const kept = this.#read(key);
     if (!kept || shared === undefined) return kept?.text ?? shared ?? "";
-    // Another device has written since, and nothing was typed here that it does not know.
-    const isNews = shared !== kept.told && shared !== kept.was;
-    return isNews && shareable(kept.text) === kept.told ? shared : kept.text;
+    return isNews(kept, shared) ? shared : kept.text;
   }
 
-  keep(key: string, text: string): void {
-    const { told = "", was = "" } = this.#read(key) ?? {};
+  /** Keeps what was typed, given what the account says. */
+  keep(key: string, text: string, shared: string | undefined): void {
+    const kept = this.#read(key);
+    // What is typed here goes on from what another device has written, which this one need not tell.
+    const { told, was } = kept && (shared === undefined || !isNews(kept, shared)) ? kept : { told: shared ?? "", was: shared ?? "" };
     this.#write(key, { text, told, was });
   }
 
@@ -60,6 +61,11 @@ export class Drafts {
   #name(key: string): string {
     return `draft/${this.user}/${key}`;
   }
+}
+
+/** Returns whether another device has written since, and nothing was typed here that it does not know. */
+function isNews({ text, told, was }: Kept, shared: string): boolean {
+  return shared !== told && shared !== was && shareable(text) === told;
 }
 
 /** Returns the beginning of a text that fits the draft of a conversation. */

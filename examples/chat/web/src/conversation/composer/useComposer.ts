@@ -56,25 +56,28 @@ export function useComposer(pane: Pane, uploads: Uploads, shared: string | undef
     const told = thread === 0n ? drafts.tell(key, known.current) : undefined;
     if (told !== undefined) void pane.client.mark(pane.conversation, { draft: told }).catch(() => undefined);
   }, [drafts, key, pane, thread]);
-  // Leaving tells the other devices at once.
-  useEffect(() => tell, [tell]);
+  // Leaving tells the other devices at once; so does coming back to what was typed just before the page was closed.
+  useEffect(() => {
+    tell();
+    return tell;
+  }, [tell]);
 
-  // What another device wrote meanwhile, unless somebody types here.
+  // What another device wrote meanwhile, unless somebody types here. What it has sent is not to be sent again.
   useLayoutEffect(() => {
     if (known.current === shared) return;
     known.current = shared;
     const next = drafts.text(key, shared);
-    if (!document.activeElement?.matches("textarea")) setDraft(next);
+    if (next === "" || !document.activeElement?.matches("textarea")) setDraft(next);
   }, [shared, drafts, key]);
 
   const write = useCallback(
     (next: string) => {
       setDraft(next);
-      drafts.keep(key, next);
+      drafts.keep(key, next, thread === 0n ? known.current : undefined);
       clearTimeout(timer.current);
       timer.current = setTimeout(tell, TELL_AFTER_MS);
     },
-    [drafts, key, tell],
+    [drafts, key, tell, thread],
   );
 
   const setText = (next: string): void => {

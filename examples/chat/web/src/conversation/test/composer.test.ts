@@ -43,7 +43,7 @@ test("a draft survives, and yields to what another device wrote later", () => {
   const storage = { getItem: (key: string) => kept.get(key) ?? null, setItem: (key: string, value: string) => void kept.set(key, value), removeItem: (key: string) => void kept.delete(key) };
   const drafts = new Drafts("me", storage);
   assert.equal(drafts.text("@bob", "from the phone"), "from the phone");
-  drafts.keep("@bob", "typed here");
+  drafts.keep("@bob", "typed here", "old");
   assert.equal(drafts.text("@bob", "old"), "typed here", "the others do not know it yet");
   assert.equal(drafts.tell("@bob", "old"), "typed here");
   assert.equal(drafts.tell("@bob", "old"), undefined);
@@ -51,9 +51,11 @@ test("a draft survives, and yields to what another device wrote later", () => {
   assert.equal(drafts.text("@bob", "old"), "typed here", "the account has not heard of it yet");
   assert.equal(drafts.text("@bob", "typed here"), "typed here");
   assert.equal(drafts.text("@bob", "from the phone"), "from the phone");
-  drafts.keep("@bob", "");
-  assert.equal(drafts.tell("@bob", "typed here"), "");
-  drafts.keep("@bob", "字".repeat(20_000));
+  drafts.keep("@bob", "", "from the phone");
+  assert.equal(drafts.tell("@bob", "from the phone"), "");
+  drafts.keep("@bob", "字".repeat(20_000), "");
   assert.equal(drafts.text("@bob", ""), "字".repeat(20_000));
   assert.ok(new TextEncoder().encode(shareable("字".repeat(20_000))).length <= 1000);
+  drafts.keep("@ann", "", "from the phone");
+  assert.equal(drafts.tell("@ann", "from the phone"), "", "what another device began was sent here");
 });
