@@ -78,7 +78,7 @@ export class Stage {
   async photograph(name: string): Promise<void> {
     const folder = process.env["PICTURES"] ?? "failures/";
     mkdirSync(folder, { recursive: true });
-    const pages = this.#people.flatMap(({ id, context }) => context.pages().map((page, index) => ({ page, path: `${folder}${name.replace(/\W+/g, "-")}-${id}-${index}.png` })));
+    const pages = this.#people.flatMap(({ id, context }, number) => context.pages().map((page, index) => ({ page, path: `${folder}${name.replace(/\W+/g, "-")}-${number}-${id}-${index}.png` })));
     await Promise.all(pages.map(({ page, path }) => page.screenshot({ path, timeout: 5000 }).catch(() => undefined)));
   }
 
