@@ -11,7 +11,7 @@ export type SessionState = { readonly status: "unknown" } | { readonly status: "
 
 /** Who was signed in here last: the page opens without the back end, as far as this device's store reaches. */
 const LAST_ME = "chat.me";
-const tabs = new BroadcastChannel("chat.session");
+let tabs: BroadcastChannel | undefined;
 const listeners = new Set<() => void>();
 let state: SessionState = { status: "unknown" };
 
@@ -51,6 +51,7 @@ export function useMe(): Me {
 /** Finds out whether somebody is signed in, and follows other tabs. */
 export async function startSession(): Promise<void> {
   onSession({ refreshed: ({ me }) => setMe(me), signedOut: leave });
+  tabs = new BroadcastChannel("chat.session");
   tabs.onmessage = ({ data }: MessageEvent<unknown>) => {
     if (data === "left") leave();
     else if (state.status !== "signed_in") void resumeSession();
@@ -83,7 +84,7 @@ async function begin(path: string, body: Readonly<Record<string, string>>): Prom
   const session = await open.post<Session>(path, { ...body, device_name: deviceName() });
   beginSession(session);
   setMe(session.me);
-  tabs.postMessage("entered");
+  tabs?.postMessage("entered");
 }
 
 export const signIn = (id: string, password: string): Promise<void> => begin("/api/sessions", { id, password });
@@ -96,7 +97,7 @@ export const demoUsers = async (): Promise<readonly User[]> => (await open.get<{
 /** Signs out here, or on all devices. It counts even if the back end cannot be told. */
 export async function signOut(everywhere = false): Promise<void> {
   await api.delete(everywhere ? "/api/sessions" : "/api/sessions/current").catch(() => undefined);
-  tabs.postMessage("left");
+  tabs?.postMessage("left");
   leave();
 }
 
