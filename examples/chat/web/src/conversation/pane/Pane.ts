@@ -166,13 +166,18 @@ export class Pane {
         if (!this.#isPlaced && this.list) this.list.scrollTo("unread", 0.12);
       }
       this.#isPlaced = true;
-    } else if (document.visibilityState !== "visible" || !this.state.value.isAtEnd) {
+    } else if (document.visibilityState !== "visible" || !this.state.value.isAtEnd || this.#isLeft()) {
       const first = messages.find((message) => isBubble(message) && isNew(message, this.#known ?? 0));
       const line = messages.find(({ key }) => key === this.state.value.newFrom);
       // An earlier line stays as long as something below it is unread.
       if (first && !(line && line.seq > this.#readTo)) this.state.set({ newFrom: first.key });
     }
     this.#known = Math.max(this.#known ?? 0, last?.seq ?? 0);
+  }
+
+  /** Returns whether nothing shows the messages. An empty conversation has no list either. */
+  #isLeft(): boolean {
+    return this.list === null && (this.#known ?? 0) > 0;
   }
 }
 
