@@ -34,13 +34,18 @@ export class Person {
   /** Signs in on the page that shows who may. */
   async signIn(): Promise<void> {
     await this.button(NAMES[this.id]).click();
-    await this.page.getByRole("navigation", { name: "Areas" }).waitFor();
+    await this.#isShown();
   }
 
   /** Opens an address of the application, and waits until it is shown. */
   async goTo(path: string): Promise<void> {
     await this.page.goto(this.url + path);
-    await this.page.getByRole("navigation", { name: "Areas" }).waitFor();
+    await this.#isShown();
+  }
+
+  /** The link is out of sight until it has the focus, and there in each view. */
+  #isShown(): Promise<void> {
+    return this.page.getByRole("link", { name: "Skip to the content" }).waitFor({ state: "attached" });
   }
 
   /** Opens another tab of the same browser. */
