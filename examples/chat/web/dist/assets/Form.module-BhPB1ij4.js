@@ -1,0 +1,1 @@
+var e={form:`_form_ufwgs_1`,actions:`_actions_ufwgs_7`,error:`_error_ufwgs_14`,choices:`_choices_ufwgs_20`,choice:`_choice_ufwgs_20`};export{e as t};

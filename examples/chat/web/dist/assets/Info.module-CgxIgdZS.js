@@ -1,0 +1,1 @@
+var e={header:`_header_pcr5j_1`,scroller:`_scroller_pcr5j_16`,face:`_face_pcr5j_43`,faint:`_faint_pcr5j_59`,text:`_text_pcr5j_65`,buttons:`_buttons_pcr5j_70`,stack:`_stack_pcr5j_80`,error:`_error_pcr5j_86`,line:`_line_pcr5j_91`};export{e as t};

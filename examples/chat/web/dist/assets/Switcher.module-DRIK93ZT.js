@@ -1,0 +1,1 @@
+var e={input:`_input_1odw9_1`,list:`_list_1odw9_28`,section:`_section_1odw9_35`,entry:`_entry_1odw9_42`,text:`_text_1odw9_56`,shortcuts:`_shortcuts_1odw9_78`};export{e as t};

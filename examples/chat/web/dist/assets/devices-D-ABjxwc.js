@@ -1,0 +1,1 @@
+var e=`chat.call.devices`,t={audioinput:``,videoinput:``,audiooutput:``};function n(){try{return{...t,...JSON.parse(localStorage.getItem(e)??`{}`)}}catch{return t}}function r(t){try{localStorage.setItem(e,JSON.stringify(t))}catch{}}function i(){return`setSinkId`in HTMLMediaElement.prototype}export{r as n,n as r,i as t};

@@ -1,0 +1,1 @@
+import{Q as e}from"./design-CdZl1sph.js";var t=e(),n=class{#e;#t=new Set;constructor(e){this.#e=e}get value(){return this.#e}set=e=>{this.#e={...this.#e,...e};for(let e of this.#t)e()};subscribe=e=>(this.#t.add(e),()=>this.#t.delete(e))};function r(e,n){let r=(0,t.useCallback)(()=>n(e.value),[e,n]);return(0,t.useSyncExternalStore)(e.subscribe,r,r)}export{r as n,n as t};
