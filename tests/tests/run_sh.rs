@@ -50,6 +50,7 @@ impl Machine {
             "bindings/python",
             "bindings/swift",
             "bindings/web",
+            "examples/chat/web",
             "tests",
             "usr/sbin",
             "usr/local/sbin",
@@ -73,12 +74,12 @@ impl Machine {
         machine.program("bin/python3", "");
         machine.program("bin/faketime", "");
         machine.program("bin/node", "echo v20.20.2");
-        for program in ["npm", "chromium", "firefox-esr", "javac", "java", "mvn"] {
+        for program in ["npm", "chromium", "firefox-esr", "javac", "java", "mvn", "haproxy"] {
             machine.program(&format!("bin/{program}"), "");
         }
         machine.program("bin/swift", "echo 'Swift version 6.0.3 (swift-6.0.3-RELEASE)'");
         let languages = ["web", "kotlin", "swift", "python"].map(|name| format!("bindings/{name}/test.sh"));
-        for script in &languages {
+        for script in languages.iter().map(String::as_str).chain(["examples/chat/web/test.sh"]) {
             machine.program(script, &format!(r#"echo {script} >>"$ROOT/log""#));
         }
         machine.program("bin/redis-server", REDIS);
@@ -159,6 +160,7 @@ cargo test --locked --workspace --no-fail-fast
 cargo test --locked -p im-sdk --no-default-features --features client
 cargo test --locked -p im-sdk --no-default-features --features backend
 bindings/web/test.sh
+examples/chat/web/test.sh
 bindings/kotlin/test.sh
 bindings/python/test.sh
 ";
@@ -202,7 +204,8 @@ fn the_full_profile_runs_the_long_scenarios_too() {
     assert!(log.contains("cargo test --locked --release -p im-tests --test chaos\n"), "{log}");
     assert!(
         log.contains(
-            "bindings/web/test.sh\nbindings/kotlin/test.sh\nbindings/swift/test.sh\nbindings/python/test.sh\n"
+            "bindings/web/test.sh\nexamples/chat/web/test.sh\nbindings/kotlin/test.sh\nbindings/swift/test.sh\n\
+             bindings/python/test.sh\n"
         ),
         "{log}"
     );

@@ -95,7 +95,7 @@ impl Drop for Program {
 #[test]
 fn quickstart_prints_what_the_readme_says() {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap();
-    let shown = readme.split("The first prints\n\n```text\n").nth(1).unwrap().split("```").next().unwrap();
+    let shown = readme.split("which prints\n\n```text\n").nth(1).unwrap().split("```").next().unwrap();
     let mut printed = Program::start(&mut Command::new(binary("quickstart"))).end().join("\n");
     printed.push('\n');
     assert_eq!(printed, shown);
