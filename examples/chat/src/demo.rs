@@ -41,8 +41,11 @@ const DEPARTMENTS: [(&str, Option<&str>, &[&str]); 5] = [
     ("Customers 客户部", Some("Northwind 北风"), &["tomas", "sofia", "ben"]),
 ];
 
+/// Who said something, and what.
+type Said = (&'static str, &'static str);
+
 /// Name, members (the owner first), and what was said.
-const GROUPS: [(&str, &[&str], &[(&str, &str)]); 4] = [
+const GROUPS: [(&str, &[&str], &[Said]); 4] = [
     (
         "Launch in spring",
         &["maya", "jonas", "amara", "wei", "tomas", "priya", "sofia"],
@@ -92,8 +95,11 @@ const GROUPS: [(&str, &[&str], &[(&str, &str)]); 4] = [
     ),
 ];
 
+/// Whether the first of two people said something, and what.
+type Line = (bool, &'static str);
+
 /// Two people, and what they said.
-const TALKS: [(&str, &str, &[(bool, &str)]); 4] = [
+const TALKS: [(&str, &str, &[Line]); 4] = [
     (
         "maya",
         "jonas",
@@ -205,7 +211,7 @@ async fn fill_departments(app: &App) -> Result<()> {
 /// Makes mentions of the people that a text names.
 fn mentioning(text: &str) -> Content {
     let named = PEOPLE.iter().filter(|(id, ..)| text.contains(&format!("@{id}")));
-    named.filter_map(|(id, ..)| UserId::parse(*id).ok()).fold(Content::text(text), Content::mention)
+    named.filter_map(|(id, ..)| UserId::parse(id).ok()).fold(Content::text(text), Content::mention)
 }
 
 /// Has two members react to a message.
